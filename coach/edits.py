@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
 from coach.errors import EditError
 from coach.model import Edit
+
+CONTEXT = 3  # lines of context, as git shows them
+NO_NEWLINE = b"\n\\ No newline at end of file\n"
+Hidden = Callable[[bytes], bool]
 
 
 def apply(original: bytes, edits: Iterable[Edit]) -> bytes:
@@ -59,37 +63,89 @@ def _quoted(prefix: str, path: str) -> str:
         0x5C: "\\",
     }
     body = "".join(
-        f"\\{named[byte]}" if byte in named else chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}"
-        for byte in raw
+        f"\\{named[byte]}" if byte in named else chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}" for byte in raw
     )
     return f'"{body}"'
 
 
-def diff_file(path: str, before: bytes | None, after: bytes) -> bytes:
-    """Unified diff of one file with ``a/`` and ``b/`` prefixes; ``before=None`` makes a new file; b"" when equal."""
+def _hunks(old: list[bytes], new: list[bytes], hidden: Hidden) -> list[list[tuple[str, int, int, int, int]]] | None:
+    """Groups of opcodes with up to three lines of context that ``hidden`` allows to show; ``None`` if it cannot be.
+
+    git wants a line of context below a change unless the change ends the file; above it needs none.
+    """
+    # latin-1 maps every byte to one character and back, so difflib compares bytes unharmed
+    matcher = difflib.SequenceMatcher(
+        None, [line.decode("latin-1") for line in old], [line.decode("latin-1") for line in new], autojunk=False
+    )
+    changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+    groups: list[list[tuple[str, int, int, int, int]]] = []
+    for number, (tag, i1, i2, j1, j2) in enumerate(changes):
+        if any(map(hidden, old[i1:i2])) or any(map(hidden, new[j1:j2])):
+            return None
+        floor = changes[number - 1][2] if number else 0
+        ceiling = changes[number + 1][1] if number + 1 < len(changes) else len(old)
+        above = below = 0
+        while above < CONTEXT and i1 - above > floor and not hidden(old[i1 - above - 1]):
+            above += 1
+        while below < CONTEXT and i2 + below < ceiling and not hidden(old[i2 + below]):
+            below += 1
+        if below == 0 and i2 < len(old) and i2 < ceiling:
+            return None
+        if above == below == 0 and i1 == i2 == 1:
+            return None  # git takes an insertion "after line 1" without context for one at the top
+        lead = ("equal", i1 - above, i1, j1 - above, j1)
+        trail = ("equal", i2, i2 + below, j2, j2 + below)
+        if groups and groups[-1][-1][2] >= lead[1]:
+            # the contexts touch or overlap: one hunk, with the lines between the two changes once
+            before = groups[-1].pop()
+            groups[-1].append(("equal", before[1], i1, before[3], j1))
+        else:
+            groups.append([lead])
+        groups[-1] += [(tag, i1, i2, j1, j2), trail]
+    return groups
+
+
+def _range(start: int, stop: int) -> str:
+    """``@@`` range of lines ``start`` to ``stop`` (0-based, half-open), as the unified format counts them."""
+    count = stop - start
+    return f"{start + 1 if count else start}" + ("" if count == 1 else f",{count}")
+
+
+def diff_file(path: str, before: bytes | None, after: bytes, hidden: Hidden = lambda _: False) -> bytes | None:
+    """Unified diff of one file with ``a/`` and ``b/`` prefixes; ``before=None`` makes a new file; b"" when equal.
+
+    Lines for which ``hidden`` is true (they hold a secret) are kept out of the context; ``None`` when the diff
+    cannot be written without one.
+    """
     if before == after:
         return b""
     old_name, new_name = _quoted("a/", path), _quoted("b/", path)
-    head = [f"diff --git {old_name} {new_name}\n"]
+    out = [f"diff --git {old_name} {new_name}\n".encode()]
     if before is None:
-        head += ["new file mode 100644\n", "--- /dev/null\n", f"+++ {new_name}\n"]
+        out.append(b"new file mode 100644\n")
         if not after:
-            return "".join(head[:2]).encode()
-    else:
-        # git ends a name with a tab in these two lines when it holds a blank
-        tab = "\t" if " " in path else ""
-        head += [f"--- {old_name}{tab}\n", f"+++ {new_name}{tab}\n"]
+            return b"".join(out)
+    # git ends a name with a tab in these two lines when it holds a blank
+    tab = "\t" if " " in path and not old_name.startswith('"') else ""
+    out.append(("--- /dev/null\n" if before is None else f"--- {old_name}{tab}\n").encode())
+    out.append(f"+++ {new_name}{tab}\n".encode())
     old, new = split_lines(before or b""), split_lines(after)
-    out = ["".join(head).encode()]
-    # latin-1 maps every byte to one character and back, so difflib works on bytes unharmed
-    text = [[line.decode("latin-1") for line in lines] for lines in (old, new)]
-    hunks = list(difflib.unified_diff(text[0], text[1], n=3, lineterm="\n"))
-    for line in hunks[2:]:
-        raw = line.encode("latin-1")
-        out.append(raw if raw.endswith(b"\n") else raw + b"\n\\ No newline at end of file\n")
+    groups = _hunks(old, new, hidden)
+    if groups is None:
+        return None
+    for group in groups:
+        first, last = group[0], group[-1]
+        out.append(f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@\n".encode())
+        for tag, i1, i2, j1, j2 in group:
+            shown = [(b" ", old[i1:i2])] if tag == "equal" else [(b"-", old[i1:i2]), (b"+", new[j1:j2])]
+            for sign, lines in shown:
+                out += [sign + (line if line.endswith(b"\n") else line + NO_NEWLINE) for line in lines]
     return b"".join(out)
 
 
-def diff(before: Mapping[str, bytes | None], after: Mapping[str, bytes]) -> bytes:
-    """One patch over several files, in path order; takes what ``apply_all`` returns."""
-    return b"".join(diff_file(path, before.get(path), after[path]) for path in sorted(after))
+def diff(
+    before: Mapping[str, bytes | None], after: Mapping[str, bytes], hidden: Hidden = lambda _: False
+) -> bytes | None:
+    """One patch over several files, in path order; takes what ``apply_all`` returns. ``None`` as ``diff_file``."""
+    parts = [diff_file(path, before.get(path), after[path], hidden) for path in sorted(after)]
+    return None if any(part is None for part in parts) else b"".join(part for part in parts if part is not None)

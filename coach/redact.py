@@ -1,0 +1,149 @@
+"""Keep secrets and terminal tricks out of everything that is shown.
+
+Masking errs on the side of hiding: what is printed may lose a harmless value, never show a real one.
+"""
+
+from __future__ import annotations
+
+import re
+
+MASK = "***"
+
+# What a credential is called. Matched on whole words of a name, so MONKEY or KEYBOARD never count.
+_WORDS = (
+    "password|passwd|passphrase|pwd|pass|secret|secrets|token|tokens|apikey|credential|credentials|authtoken|pat|"
+    "accesskey|privatekey|secretkey|bearer"
+)
+_PAIRS = (
+    "api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|encryption[_-]?key|signing[_-]?key|master[_-]?key|"
+    "account[_-]?key|deploy[_-]?key|auth[_-]?key|ssh[_-]?key|license[_-]?key|connection[_-]?string|"
+    "service[_-]?account[_-]?(?:json|key)|key[_-]?base|app[_-]?key|_auth|auth"
+)
+_NAME = re.compile(
+    rf"(?:^|[_.-])(?:{_WORDS}|{_PAIRS})(?:$|[_.-]?\d*$|[_.-](?:base|value|default|prod|dev|ro|rw)$)", re.I
+)
+# Names that speak *about* a credential and hold none.
+_ABOUT = re.compile(
+    r"(?:_|-)(?:file|path|dir|name|id|url|uri|host|type|ttl|expiry|length|algorithm|version|enabled|required|header|"
+    r"policy|dummy|placeholder|env|var|field|mount)$",
+    re.I,
+)
+_PLACEHOLDER = re.compile(
+    r"""^(?:|[*x.#-]+|\d{1,3}|true|false|yes|no|none|null|nil|undefined|empty|unset|todo|tbd|
+        .*(?:dummy|change[_-]?me|placeholder|example|replace[_-]?me|insert|your[_-]|not[_-]?(?:a[_-])?(?:real|secret)|
+        fake|sample|insecure|unsafe).*|
+        (?:test|testing|build|buildtime|dev|development|local|ci|temp|tmp|foo|bar|foobar|secret|password|token)
+        (?:[_-]?(?:key|secret|token|password|build|only|value|time))*|
+        <[^>]*>|\[[^\]]*\]|\$.*|%[^%]*%|\{\{.*)$""",
+    re.I | re.X,
+)
+
+# Shapes that are a secret wherever they stand. Prefixes: docs.github.com "About authentication" (gh?_, github_pat_),
+# docs.gitlab.com "Token prefixes" (glpat-), docs.aws.amazon.com "IAM unique identifiers" (AKIA/ASIA), docs.npmjs.com
+# (npm_), api.slack.com (xox?-), docs.stripe.com (sk_live_), pypi.org/help (pypi-), cloud.google.com (AIza);
+# read 2026-11.
+_SHAPES = re.compile(
+    r"""(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{12,}|
+        (?:AKIA|ASIA)[A-Z0-9]{12,}|npm_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|
+        [sr]k_(?:live|test)_[A-Za-z0-9]{10,}|sk-[A-Za-z0-9_-]{20,}|pypi-[A-Za-z0-9_-]{16,}|AIza[A-Za-z0-9_-]{30,}|
+        dckr_pat_[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{20,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|
+        eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,})""",
+    re.X,
+)
+_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.S)
+_USERINFO = re.compile(
+    r"(?P<head>[A-Za-z][A-Za-z0-9+.-]{1,20}://)(?P<user>[^\s:/@'\"]{0,200})(?P<colon>:?)(?P<password>[^\s/@'\"]{0,400})@"
+)
+_HEADER = re.compile(
+    r"(?P<head>\b(?:authorization|x-api-key|private-token|job-token)['\"]?\s*[:=]\s*['\"]?(?:(?:bearer|basic|token)\s+)?)(?P<value>[^\s'\"]{4,})",
+    re.I,
+)
+_AUTH_SCHEME = re.compile(r"(?P<head>\b(?:bearer|basic)\s+)(?P<value>[A-Za-z0-9+/_.=-]{12,})", re.I)
+_NPMRC = re.compile(r"(?P<head>_(?:authToken|auth|password)\s*=\s*['\"]?)(?P<value>[^\s'\"$][^\s'\"]*)", re.I)
+_VALUE = r"(?:\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;&|)}\]]+)"
+_ASSIGN = re.compile(
+    rf"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{{1,80}})(?P<quote>['\"]?)(?P<sep>\s{{0,9}}[:=]\s{{0,9}})(?P<value>{_VALUE})"
+)
+_LEGACY = re.compile(
+    r"(?P<head>^\s*(?:ONBUILD\s+)?(?:ENV|ARG|LABEL)\s+)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<quote>)(?P<sep>\s+)(?P<value>[^\n]+)",
+    re.I | re.M,
+)
+_FLAG = re.compile(rf"(?P<name>--?[A-Za-z][A-Za-z0-9-]{{1,60}})(?P<quote>)(?P<sep>[= ]\s*)(?P<value>{_VALUE})")
+_LONGEST = 20_000
+
+
+def credential_name(name: str) -> bool:
+    """Whether something called ``name`` is meant to hold a credential. A name alone is a weak sign."""
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return bool(_NAME.search(plain)) and not _ABOUT.search(plain)
+
+
+def placeholder(value: str) -> bool:
+    """Whether a value stands for "nothing secret here": empty, a variable, ``dummy``, ``changeme`` …"""
+    return bool(_PLACEHOLDER.match(value.strip().strip("'\"")))
+
+
+def secret_shaped(value: str) -> bool:
+    """Whether ``value`` holds something that is a secret by its very form (a token prefix, a private key)."""
+    return bool(_SHAPES.search(value) or _PEM.search(value))
+
+
+def _userinfo(match: re.Match[str]) -> str:
+    user, password = match["user"], match["password"]
+    if match["colon"]:
+        if not password or placeholder(password):
+            return match[0]
+        return f"{match['head']}{user}:{MASK}@"
+    return match[0] if len(user) < 12 or placeholder(user) else f"{match['head']}{MASK}@"
+
+
+def _headed(match: re.Match[str]) -> str:
+    return match[0] if placeholder(match["value"]) else f"{match['head']}{MASK}"
+
+
+def _assigned(match: re.Match[str]) -> str:
+    name, value = match["name"].lstrip("-"), match["value"]
+    if not credential_name(name) or placeholder(value) or value.startswith(MASK):
+        return match[0]
+    head = match.groupdict().get("head", "")
+    return f"{head}{match['name']}{match['quote']}{match['sep']}{MASK}"
+
+
+def mask(text: str) -> str:
+    """``text`` with every value that is, or is named like, a secret replaced by ``***``."""
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST]
+    text = _PEM.sub(MASK, text)
+    text = _SHAPES.sub(MASK, text)
+    text = _USERINFO.sub(_userinfo, text)
+    text = _HEADER.sub(_headed, text)
+    text = _AUTH_SCHEME.sub(_headed, text)
+    text = _NPMRC.sub(_headed, text)
+    text = _LEGACY.sub(_assigned, text)
+    text = _ASSIGN.sub(_assigned, text)
+    return _FLAG.sub(_assigned, text)
+
+
+def holds_secret(line: bytes) -> bool:
+    """Whether a raw line may not be shown as it is. A line too long to judge counts as one."""
+    if len(line) > _LONGEST:
+        return True
+    text = line.decode("utf-8", "replace")
+    return mask(text) != text
+
+
+# C0, DEL, C1, and the characters that reorder or hide text (bidi controls, zero width, line separators).
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """``text`` with control and invisible characters written out (``\\x1b``), tabs and newlines kept."""
+    return _HIDDEN.sub(
+        lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", text
+    )
+
+
+def shown(text: str, limit: int = 240) -> str:
+    """One line fit for any output: masked, made visible, cut to ``limit`` characters."""
+    text = visible(mask(text)).rstrip()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
