@@ -149,20 +149,21 @@ class Skill:
         """
         if not self._entries:
             return ()
-        from coach.flowchart import load_chart
+        from coach.flowchart import is_fix, load_chart
 
         chart = load_chart(self.chart_text)
         entries: dict[str, str] = {}
         fixes: dict[str, str] = {}
+        advised = 0
         for source, target, edge in chart.edges(data=True):
-            if not chart.in_degree(source):
-                entries.setdefault(_plain(str(edge.get("label", ""))), str(target))
-            if chart.out_degree(source) > 1 and len(fixes) < _MOST_FIXES:
-                text = str(chart.nodes[target].get("text", ""))
-                if text.lstrip().upper().startswith("FIX"):
-                    section = self.section_for(str(target), text)
-                    if section is not None:
-                        fixes.setdefault(section.anchor, str(source))
+            label = _plain(str(edge.get("label", "")))
+            if label and not chart.in_degree(source):
+                entries.setdefault(label, str(target))
+            if chart.out_degree(source) > 1 and advised < _MOST_FIXES and is_fix(chart, target):
+                advised += 1
+                section = self.section_for(str(target), str(chart.nodes[target]["text"]))
+                if section is not None:
+                    fixes.setdefault(section.anchor, str(source))
         titles = self.anchors
         return tuple(
             Jump(
