@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from coach import images, redact
+from coach import dockerignore, edits, images, redact
 from coach.dockerfile import Dockerfile, Graph, Instruction, Mount, Stage, State, mounts
+from coach.dockerfile import parse as parse_dockerfile
 from coach.dockerignore import IgnoreFile
 from coach.errors import InputError
 from coach.layers import Layers, Placed
-from coach.model import BuildSite, Evidence, Skipped, Tree, is_file
+from coach.model import BuildSite, Edit, Evidence, Skipped, Tree, is_file
 from coach.shell import Script, parse, parse_argv
 from coach.steps import PackageStep, steps
+from coach.tree import Overlay
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,22 @@ class Site:
             return "/root"
         known = images.users(self.graph.root_image(stage) or "").get(user)
         return known[1] if known is not None else None
+
+    def after(self, changes: Iterable[Edit]) -> Site:
+        """This site with edits laid over its tree; nothing is written. Raises ``InputError`` if they break it."""
+        listed = tuple(changes)
+        before = {edit.path: self.tree.read(edit.path) if is_file(self.tree, edit.path) else None for edit in listed}
+        tree = Overlay(self.tree, edits.apply_all(before, listed))
+        return Site(
+            tree,
+            parse_dockerfile(tree.read(self.path), self.path),
+            self.context,
+            target=self.target,
+            builds=self.builds,
+            ignore=dockerignore.find(tree, self.path, self.context),
+            context_says=self.context_says,
+            skipped=self.skipped,
+        )
 
     def has(self, path: str) -> bool:
         """Whether the repository holds the file ``path``."""

@@ -1,0 +1,147 @@
+"""Does an ignore file keep junk out of the build context?"""
+
+from __future__ import annotations
+
+import posixpath
+
+from coach import dockerignore
+from coach.errors import CoachError
+from coach.junk import Junk, junk, uses_git, wide_copies
+from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely
+from coach.site import Site
+
+NODE = "context"
+FIX = "F8"
+SECTION = "`.dockerignore`"
+ANTI_PATTERN = "Missing `.dockerignore`"
+
+_SHOWN = 4
+# Junk that makes the answer; caches and logs only ride along in the patch.
+_DECIDES = frozenset({"git", "dependencies", "output", "secret"})
+
+
+def probe(site: Site) -> Answer:
+    """``no`` when a step takes the whole context and junk gets in, or would on a developer's machine."""
+    wide = wide_copies(site)
+    if not wide:
+        first = site.cite(site.final.head.line, "no step of this build takes the whole context")
+        return certain("yes", "only named files leave the context, so nothing else gets in", first)
+    first = wide[0]
+    found = [item for item in junk(site) if item.kind in _DECIDES]
+    if not found:
+        if site.ignore is None:
+            where = site.cite(
+                first.line, "takes the whole context, and no ignore file stands in the way", first.end_line
+            )
+            return likely("no", "there is no ignore file, so whatever lies around is copied", where)
+        where = site.cite(1, "this ignore file applies", path=site.ignore.path)
+        return certain("yes", "what is there, and what this project makes, is ignored", where)
+    there = [item for item in found if item.there]
+    named = there or found
+    evidence = [site.cite(first.line, f"takes {_list(named)} along", first.end_line), *_near_misses(site, found)]
+    if site.ignore is None:
+        reason = f"no ignore file: {_list(named)} {'gets' if len(named) == 1 else 'get'} into the context"
+    else:
+        reason = f"{site.ignore.path} lets {_list(named)} through"
+    if there:
+        return certain("no", reason, *evidence)
+    return likely("no", f"{reason} once a developer has built locally", *evidence)
+
+
+def _list(found: list[Junk]) -> str:
+    ordered = sorted(found, key=lambda item: (-item.size, item.path))
+    parts = [f"{item.path} ({_human(item.size)})" if item.size else item.path for item in ordered[:_SHOWN]]
+    more = len(ordered) - _SHOWN
+    return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
+
+
+def _human(size: int) -> str:
+    return f"{size / 1_000_000:.0f} MB" if size >= 1_000_000 else f"{max(size // 1000, 1)} kB"
+
+
+def _near_misses(site: Site, found: list[Junk]) -> list[Evidence]:
+    """Patterns that look as if they dropped the junk, and do not."""
+    if site.ignore is None:
+        return []
+    cited: list[Evidence] = []
+    names = {posixpath.basename(item.path): item.path for item in found}
+    for pattern in site.ignore.patterns:
+        for name, path in names.items():
+            if not pattern.negated and posixpath.basename(pattern.text.rstrip("/")) == name:
+                says = f"matches from the root of the context only as written, so not {path}"
+                cited.append(site.cite(pattern.line, says, path=site.ignore.path))
+    return cited[:_SHOWN]
+
+
+def remedy(site: Site, answer: Answer) -> Remedy | None:
+    """Ignore lines for what is there and what is to be expected; nothing that the build names is ignored."""
+    if answer.choice != "no":
+        return None
+    found = junk(site)
+    patterns = list(dict.fromkeys(item.pattern for item in found)) or [".git", "**/.env", "**/*.log"]
+    kept = [pattern for pattern in patterns if not _needed(site, pattern)]
+    dropped = [pattern for pattern in patterns if pattern not in kept]
+    if not kept:
+        return Remedy(
+            Safety.SHOW,
+            reasons=(f"the build names files that {', '.join(dropped)} would drop",),
+            guidance="Copy only the folders that each step reads, instead of the whole context.",
+        )
+    edit = _edit(site, kept)
+    reasons = [f"{item.path} no longer reaches the image" for item in found if item.there and item.pattern in kept]
+    git = uses_git(site)
+    if ".git" in kept:
+        reasons.append("nothing in the Dockerfile or its scripts was seen to read .git; make sure that nothing does")
+    if not reasons:
+        reasons.append("files on a developer's machine that match these lines no longer reach the image")
+    guidance = "Keeps " + ", ".join(f"`{pattern}`" for pattern in kept) + " out of the build context."
+    if git is not None and ".git" not in kept:
+        guidance += f" `.git` stays in: {git[0]}:{git[1]} reads it."
+    if dropped:
+        guidance += " Left alone, because the build names files there: " + ", ".join(f"`{p}`" for p in dropped) + "."
+    try:
+        if probe(site.after((edit,))).choice == "no":
+            return Remedy(Safety.SHOW, reasons=("earlier lines of the ignore file win",), guidance=guidance)
+    except CoachError as error:
+        return Remedy(Safety.SHOW, reasons=(error.says,), guidance=guidance)
+    return Remedy(Safety.REVIEW, (edit,), tuple(reasons), guidance)
+
+
+def _needed(site: Site, pattern: str) -> bool:
+    """Whether ``pattern`` would drop a file that a COPY names, or that an earlier ``!`` line lets in on purpose."""
+    try:
+        only = dockerignore.parse(pattern.encode(), "pattern")
+    except CoachError:
+        return True
+    if site.ignore is not None and any(
+        item.negated and only.ignores(item.text.lstrip("!/").rstrip("/")) for item in site.ignore.patterns
+    ):
+        return True
+    lead = f"{site.context}/" if site.context else ""
+    for stage in site.graph.reachable:
+        for item in stage.body:
+            if item.name not in ("COPY", "ADD") or item.flag("from") is not None:
+                continue
+            for word in item.words[:-1]:
+                name = posixpath.normpath("/" + word).lstrip("/")
+                if name and only.ignores(name):
+                    return True
+                if name and any(
+                    only.ignores(placed.source.removeprefix(lead))
+                    for placed in site.layers.brought(item, stage).placed
+                    if not only.ignores(posixpath.basename(placed.source)) and len(item.words) == 2 and name != ""
+                ):
+                    return True
+    return False
+
+
+def _edit(site: Site, patterns: list[str]) -> Edit:
+    lines = "".join(f"{pattern}\n" for pattern in patterns).encode()
+    if site.ignore is None:
+        return Edit(posixpath.join(site.context, ".dockerignore"), Span(0, 0), lines)
+    content = site.ignore.content
+    if b"\r\n" in content:
+        lines = lines.replace(b"\n", b"\r\n")
+    if content and not content.endswith(b"\n"):
+        lines = (b"\r\n" if b"\r\n" in content else b"\n") + lines.rstrip(b"\r\n")
+    return Edit(site.ignore.path, Span(len(content), len(content)), lines)

@@ -1,0 +1,259 @@
+"""Which installs stand below files they do not need: the question behind layer order, answered per install.
+
+An install is *early enough* when the files in the layers above it (and in its bind mounts) are only its manifest
+closure, plus files that ordinary commits leave alone.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coach import manifests
+from coach.dockerfile import Instruction, Stage
+from coach.layers import Placed
+from coach.manifests import Closure
+from coach.model import BuildSite
+from coach.site import Run, Site
+from coach.steps import Action, PackageStep
+
+# Files that ordinary commits leave alone, and folders of such files. What is not listed counts as source.
+_STEADY_NAME = re.compile(
+    r"""(?:readme|license|licence|copying|notice|authors|changelog|contributing|code_of_conduct|security|version)[^/]*
+    |[^/]*\.(?:md|rst|adoc|conf|cfg|ini|cnf|pem|crt|cer|gpg|asc|key|list|sources|repo|patch|diff|tgz|tar|gz|xz|zip|whl
+        |jar|deb|rpm|apk|prisma|sql|graphql|proto|env|example|sample|template|service|rules|properties|ttf|woff2?)
+    |tsconfig[^/]*\.json|jsconfig\.json|babel\.config\.[^/]+|[^/]*\.config\.(?:[cm]?[jt]s|json|babel)|\.[^/]+
+    |(?:makefile|justfile|dockerfile|containerfile|procfile|vagrantfile)[^/]*|[^/]*entrypoint[^/]*|[^/]*\.(?:sh|bash|ps1|bat)
+    |(?:webpack|rollup|vite|postcss|tailwind|jest|vitest|svelte|nuxt|next|astro|gulpfile|gruntfile)[^/]*\.[cm]?[jt]s
+    |package(?:-lock)?\.json|[^/]*\.lock|lerna\.json|nx\.json|turbo\.json|rush\.json|[^/]*requirements[^/]*\.(?:txt|in)
+    |setup\.(?:py|cfg)|pyproject\.toml|go\.(?:mod|sum|work)|cargo\.toml|pom\.xml|[^/]*\.(?:csproj|fsproj|vbproj|sln|slnx|props|targets)
+    |gemfile[^/]*|composer\.json|manifest\.in|py\.typed|bower\.json|project\.json|global\.json|nuget\.config""",
+    re.I | re.X,
+)
+_STEADY_FOLDER = frozenset(
+    {"vendor", "third_party", "patches", ".yarn", ".mvn", "gradle", "certs", "certificates", "docker", ".docker"}
+    | {"requirements", "licenses", "prisma", "migrations", ".cargo", "wheels", "wheelhouse", "typings"}
+)
+_PER_COMMIT_NAME = re.compile(
+    r"(?:.*_)?(?:GIT_?(?:SHA|COMMIT|REV|HASH|REF)|COMMIT(?:_?(?:SHA|HASH|ID|REF))?|VCS_REF|REVISION|BUILD_?(?:DATE|TIME|"
+    r"TIMESTAMP|NUMBER|NUM|ID)|CACHE_?BUST(?:ER)?|SOURCE_COMMIT)(?:_.*)?",
+    re.I,
+)
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """An instruction above an install that brings ``files`` (repository paths) the install does not need."""
+
+    instruction: Instruction
+    stage: Stage
+    files: tuple[str, ...]
+
+    def examples(self) -> str:
+        """The first few paths, and how many more there are."""
+        shown = ", ".join(self.files[:_EXAMPLES])
+        more = len(self.files) - _EXAMPLES
+        return f"{shown} and {more} more" if more > 0 else shown
+
+
+@dataclass(frozen=True)
+class Passed:
+    """An ARG or ENV above an install whose value changes on every commit, and the build that passes it."""
+
+    instruction: Instruction
+    stage: Stage
+    name: str
+    build: BuildSite | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One install with what stands above it. ``doubt`` is set when its needs cannot be told."""
+
+    run: Run
+    step: PackageStep
+    directory: str
+    words: tuple[str | None, ...]
+    closure: Closure | None
+    culprits: tuple[Culprit, ...] = ()
+    steady: tuple[str, ...] = ()
+    passed: tuple[Passed, ...] = ()
+    doubt: str = ""
+    kept: bool = False  # a compile step whose downloads sit in a cache mount: wrong order, less pain
+
+    @property
+    def wrong(self) -> bool:
+        return bool(self.culprits or self.passed)
+
+    @property
+    def says(self) -> str:
+        """The command as the user wrote it, cut to a readable length."""
+        text = " ".join(word or "…" for word in self.step.command.words)
+        return text if len(text) <= 60 else text[:59] + "…"
+
+
+def steady(path: str, context: str = "") -> bool:
+    """Whether ordinary commits leave ``path`` alone: documentation, configuration, vendored or binary files."""
+    relative = path[len(context) :].lstrip("/") if context and path.startswith(context + "/") else path
+    folders, name = posixpath.split(relative)
+    return bool(_STEADY_NAME.fullmatch(name)) or bool(_STEADY_FOLDER & set(folders.split("/")))
+
+
+def verdicts(site: Site) -> tuple[Verdict, ...]:
+    """Every step that installs third-party packages from a manifest, in file order, each judged."""
+    found: list[Verdict] = []
+    for run in site.runs:
+        for step in run.steps:
+            if step.action not in (Action.INSTALL, Action.FETCH, Action.BUILD) or step.offline:
+                continue
+            if _fetched_before(site, run, step, found):
+                continue
+            found.append(_judge(site, run, step))
+    return tuple(found)
+
+
+def _fetched_before(site: Site, run: Run, step: PackageStep, earlier: Sequence[Verdict]) -> bool:
+    """Whether the layers below already hold what ``step`` would download: only its own part is left to do."""
+    chain = {stage.index for stage in site.graph.chain(run.stage)}
+    for verdict in earlier:
+        if verdict.run.stage.index not in chain or verdict.step.ecosystem != step.ecosystem:
+            continue
+        if verdict.run.instruction.span.start > run.instruction.span.start:
+            continue
+        same_place = verdict.step.directory == step.directory or step.action is Action.BUILD
+        if same_place and (verdict.step.action is not Action.BUILD or not verdict.wrong):
+            return True
+    return False
+
+
+def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
+    directory, words = place(site, run, step)
+    closure = manifests.closure(site.tree, step.manager, words, directory or "", site.context)
+    needed = set(closure.files) if closure else set()
+    folders = tuple(f"{folder}/" for folder in closure.directories) if closure else ()
+
+    def spare(placed: Placed) -> bool:
+        return (
+            placed.source not in needed and not placed.source.startswith(folders)
+            if folders
+            else (placed.source not in needed)
+        )
+
+    compiles = step.action is Action.BUILD
+    brought = [placed for placed in (*run.above, *(() if compiles else run.bound)) if spare(placed)]
+    steady_files = tuple(dict.fromkeys(p.source for p in brought if steady(p.source, site.context)))
+    moving = [p for p in brought if not steady(p.source, site.context)]
+    by: dict[int, list[Placed]] = {}
+    for placed in moving:
+        by.setdefault(placed.by.span.start, []).append(placed)
+    culprits = tuple(
+        Culprit(items[0].by, _stage_of(site, items[0].by), tuple(dict.fromkeys(p.source for p in items)))
+        for _, items in sorted(by.items())
+    )
+    doubt = ""
+    if closure is None and culprits and not _names_a_known_place(site, run, step):
+        doubt = f"its manifest is not in the repository, so what `{step.manager}` needs cannot be told"
+        culprits = ()
+    return Verdict(
+        run,
+        step,
+        directory or "",
+        words,
+        closure,
+        culprits,
+        steady_files,
+        _per_commit(site, run),
+        doubt,
+        kept=compiles and any(mount.type == "cache" for mount in run.mounts),
+    )
+
+
+def _names_a_known_place(site: Site, run: Run, step: PackageStep) -> bool:
+    """Whether the whole context stands above: then the manifest, wherever it is made, is not alone there."""
+    total = len(site.context_files())
+    return total > 0 and len({placed.source for placed in run.above}) > total // 2 and step.via == ""
+
+
+def _stage_of(site: Site, instruction: Instruction) -> Stage:
+    return site.dockerfile.stages[instruction.stage or 0]
+
+
+def place(site: Site, run: Run, step: PackageStep) -> tuple[str | None, tuple[str | None, ...]]:
+    """The repository folder that the step's working directory stands for, and its words with paths as seen there."""
+    here = step.directory or run.state.workdir
+    directory = None
+    while here is not None and directory is None:
+        directory = _maps_to(run, here)
+        here = posixpath.dirname(here) if here != "/" else None
+    where = directory if directory is not None else site.context
+    return directory, tuple(_as_seen(run, step, word, where) for word in step.command.words)
+
+
+def _maps_to(run: Run, here: str) -> str | None:
+    lead = here.rstrip("/") + "/"
+    best: str | None = None
+    for target, source in run.files.items():
+        if not target.startswith(lead):
+            continue
+        inner = target[len(lead) :]
+        if source != inner and not source.endswith("/" + inner):
+            if "/" not in inner and _is_manifest(inner):
+                best = best if best is not None else posixpath.dirname(source)
+            continue
+        folder = source[: -len(inner)].rstrip("/")
+        if "/" not in inner and _is_manifest(inner):
+            return folder
+        best = best if best is not None else folder
+    return best
+
+
+_MANIFEST = re.compile(
+    r"package\.json|pyproject\.toml|setup\.py|[^/]*requirements[^/]*\.txt|pipfile|go\.mod|go\.work|cargo\.toml|pom\.xml|"
+    r"build\.gradle(?:\.kts)?|settings\.gradle(?:\.kts)?|gemfile|composer\.json|[^/]*\.(?:csproj|fsproj|sln|slnx)|mix\.exs|"
+    r"build\.sbt|package\.swift|deno\.jsonc?|environment\.ya?ml|pnpm-lock\.yaml",
+    re.I,
+)
+
+
+def _is_manifest(name: str) -> bool:
+    return bool(_MANIFEST.fullmatch(name))
+
+
+def _as_seen(run: Run, step: PackageStep, word: str | None, directory: str) -> str | None:
+    """``word`` with a container path replaced by the repository path it stands for, relative to ``directory``."""
+    if word is None or not word or word.startswith("--"):
+        return word
+    glued = re.match(r"-[rce](?=[^\s-])", word)
+    lead, path = (glued[0], word[2:]) if glued else ("", word)
+    cwd = step.directory or run.state.workdir
+    if not path.startswith("/") and cwd is None:
+        return word
+    full = posixpath.normpath(posixpath.join(cwd or "/", path))
+    source = run.files.get(full)
+    return word if source is None else lead + posixpath.relpath(source, directory or ".")
+
+
+def _per_commit(site: Site, run: Run) -> tuple[Passed, ...]:
+    """ARGs and ENVs in scope of ``run`` that the builds fill with another value on every commit."""
+    found: list[Passed] = []
+    for stage in site.graph.chain(run.stage):
+        for instruction in stage.body:
+            if instruction.span.start >= run.instruction.span.start or instruction.name != "ARG":
+                continue
+            for name, _ in instruction.pairs:
+                for build in site.builds:
+                    arg = next((arg for arg in build.build_args if arg.name == name), None)
+                    if arg is not None and (arg.per_commit or (arg.value is None and _PER_COMMIT_NAME.fullmatch(name))):
+                        found.append(Passed(instruction, stage, name, build, arg.line))
+                        break
+    own = {item.name: item for item in found}
+    return tuple(own[name] for name in own if stage_scope(own[name], run))
+
+
+def stage_scope(passed: Passed, run: Run) -> bool:
+    """An ARG reaches only the RUNs of its own stage (an ENV made of it would reach further)."""
+    return passed.stage.index == run.stage.index

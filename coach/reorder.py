@@ -1,0 +1,487 @@
+"""The edits that put an install above the source: manifests first, then the install, then the rest.
+
+What moves is the COPY of the source; installs that can stay, stay, so that a reader sees the smallest change that
+is right. An install that itself reads the source keeps its place, and one that only downloads is put above it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from coach import hoist
+from coach.dockerfile import Instruction, Stage
+from coach.layers import Placed
+from coach.model import Edit, Safety, Span
+from coach.order import Verdict
+from coach.shell import Command
+from coach.site import Run, Site
+from coach.steps import Action
+
+# Instructions that neither read the source nor are changed by where it stands.
+_SETUP = frozenset(
+    "ENV ARG WORKDIR USER SHELL LABEL EXPOSE VOLUME STOPSIGNAL HEALTHCHECK CMD ENTRYPOINT MAINTAINER".split()
+)
+_STATE = frozenset({"ENV", "ARG", "WORKDIR", "USER", "SHELL"})
+# Commands that only touch the system or the package manager's own files.
+_HARMLESS = frozenset(
+    "rm mkdir echo printf set cd export true : ln corepack useradd groupadd adduser addgroup usermod umask unset test "
+    "[ apt-get apt apk dnf yum microdnf update-ca-certificates curl wget tar unzip gpg sleep which locale-gen".split()
+)
+_HARMLESS_PAIRS = {
+    ("npm", "cache"), ("npm", "config"), ("yarn", "cache"), ("yarn", "config"), ("pnpm", "store"), ("pnpm", "config"),
+    ("pip", "cache"), ("pip", "config"), ("pip3", "cache"), ("poetry", "config"), ("git", "config"), ("go", "env"),
+    ("go", "clean"), ("go", "version"), ("node", "-v"), ("node", "--version"), ("npm", "-v"), ("npm", "--version"),
+    ("python", "--version"), ("uv", "cache"), ("bundle", "config"), ("npm", "set"), ("yarn", "set"), ("npm", "prune"),
+}  # fmt: skip
+_ITEM_STATE = frozenset({"cd", "export", "set", "umask", "source", ".", "unset"})
+
+
+class CannotReorderError(Exception):
+    """No patch can be written; the message says why, as one phrase."""
+
+
+@dataclass
+class Plan:
+    """Edits in the making, with what a reviewer must know."""
+
+    edits: list[Edit] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    says: list[str] = field(default_factory=list)
+    safety: Safety = Safety.SAFE
+
+
+def plan(site: Site, wrong: Iterable[Verdict]) -> Plan:
+    """Edits that mend every verdict of ``wrong``. Raises ``CannotReorderError`` when one cannot be mended."""
+    made = Plan()
+    by_stage: dict[int, list[Verdict]] = {}
+    for verdict in wrong:
+        by_stage.setdefault(verdict.run.stage.index, []).append(verdict)
+    for index, verdicts in sorted(by_stage.items()):
+        _Window(site, site.dockerfile.stages[index], verdicts, made).edit()
+    _keep_host_files_out(site, [verdict for group in by_stage.values() for verdict in group], made)
+    if made.reasons:
+        made.safety = Safety.REVIEW
+    return made
+
+
+class _Window:
+    """The instructions of one stage from the first culprit to the last install that stands too low."""
+
+    def __init__(self, site: Site, stage: Stage, verdicts: list[Verdict], made: Plan) -> None:
+        self.site, self.stage, self.verdicts, self.made = site, stage, verdicts, made
+        self.doc = site.dockerfile
+        self.eol = self.doc.eol.decode("ascii")
+        self.runs = {run.instruction.span.start: run for run in site.runs}
+
+    def edit(self) -> None:
+        copies = {
+            culprit.instruction.span.start: culprit.instruction
+            for verdict in self.verdicts
+            for culprit in verdict.culprits
+        }
+        if copies:
+            self._check(list(copies.values()))
+            self._move_copies([copies[start] for start in sorted(copies)])
+        self._sink_args()
+
+    def _check(self, copies: list[Instruction]) -> None:
+        for copy in copies:
+            if copy.stage != self.stage.index:
+                raise CannotReorderError("the source is copied in a stage that this one is built from")
+            if copy.name == "RUN":
+                raise CannotReorderError("the source is bind-mounted into the install")
+            if copy.flag("from") is not None:
+                raise CannotReorderError("the source comes out of another stage")
+            if copy.heredocs:
+                raise CannotReorderError("the source is copied together with a heredoc")
+        for verdict in self.verdicts:
+            if verdict.culprits and verdict.closure is None:
+                raise CannotReorderError(f"the manifests of `{verdict.says}` were not found in the repository")
+            if verdict.step.via:
+                raise CannotReorderError(f"the install hides in {verdict.step.via}")
+            if verdict.step.command.guarded:
+                raise CannotReorderError(f"`{verdict.says}` runs only under a condition")
+
+    # --- moving the COPY -------------------------------------------------------------------------------------------
+
+    def _move_copies(self, copies: list[Instruction]) -> None:
+        verdicts = [verdict for verdict in self.verdicts if verdict.culprits]
+        by_run: dict[int, list[Verdict]] = {}
+        for verdict in verdicts:
+            by_run.setdefault(verdict.run.instruction.span.start, []).append(verdict)
+        last = max(by_run)
+        first = copies[0].span.start
+        window = [item for item in self.stage.body if first <= item.span.start <= last]
+        starts = {copy.span.start for copy in copies}
+
+        flush: int | None = None  # index in the window before which the held COPYs have to stand again
+        split: tuple[Run, int] | None = None  # or a RUN that is cut in two, and the item its second half starts with
+        fetches: list[str] = []
+        late: list[Instruction] = []
+        for index, item in enumerate(window):
+            run = self.runs.get(item.span.start)
+            if item.span.start in starts:
+                continue
+            here = by_run.get(item.span.start)
+            if here is None:
+                if flush is None and split is None and not self._is_setup(item, run):
+                    flush = index
+                continue
+            assert run is not None
+            stays = self._first_halves(run, here, fetches, later=flush is not None or split is not None)
+            if not stays:
+                if flush is None and split is None:
+                    flush = index
+                continue
+            cut = self._cut_at(run, here)
+            if flush is not None or split is not None:
+                if cut is not None:
+                    raise CannotReorderError(f"line {run.line} installs and builds in one RUN, below another build")
+                if self._state_changes(window, flush, index):
+                    raise CannotReorderError(f"ENV, USER or WORKDIR change between the source and line {run.line}")
+                late.append(item)
+            elif cut is not None:
+                split = (run, cut)
+        self._write(window, copies, flush, split, fetches, late, verdicts)
+
+    def _first_halves(self, run: Run, here: list[Verdict], fetches: list[str], *, later: bool) -> bool:
+        """Whether the install itself can stand above the source; else the command that downloads is noted."""
+        stays = True
+        for verdict in here:
+            assert verdict.closure is not None
+            found = hoist.hoist(
+                self.site.tree, verdict.step.manager, verdict.words, verdict.directory, self.site.context
+            )
+            self._note(found.reasons)
+            if found.first is None and not found.unchanged:
+                raise CannotReorderError(f"`{verdict.says}` cannot download without the source")
+            if found.unchanged:
+                continue
+            stays = False
+            assert found.first is not None
+            lead = self._lead_of(run, verdict.step.command)
+            fetches.append(f"{self._head_of(run)}{lead}{found.first}")
+            self.made.says.append(
+                f"`{found.first}` downloads before the source is there; line {run.line} does the rest."
+            )
+            if later:
+                raise CannotReorderError(f"another build stands between the source and line {run.line}")
+        if stays is False and any(verdict.step.action is Action.INSTALL for verdict in here) and len(here) > 1:
+            raise CannotReorderError(f"line {run.line} chains several installs that read the source")
+        return stays
+
+    def _note(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            if reason not in self.made.reasons:
+                self.made.reasons.append(reason)
+
+    def _head_of(self, run: Run) -> str:
+        """``RUN`` with the flags as the user wrote them, up to the command."""
+        start, end = run.instruction.span.start, run.instruction.offset(0)
+        if run.instruction.heredocs or run.instruction.json:
+            return "RUN "
+        return self.doc.content[start:end].decode("utf-8", "surrogateescape")
+
+    def _lead_of(self, run: Run, command: Command) -> str:
+        """``cd`` and ``export`` items that stand before ``command`` in its RUN, and its own assignments."""
+        return self._prefix(run, command.item) + "".join(
+            run.script.source[word.start : word.end] + " " if "=" in word.raw else f"{name}={word.raw} "
+            for name, word in command.assignments
+        )
+
+    def _prefix(self, run: Run, item: int) -> str:
+        kept = []
+        for index, piece in enumerate(run.script.items[:item]):
+            names = {command.name for command in run.script.commands if command.item == index}
+            if names and names <= _ITEM_STATE:
+                kept.append(run.script.source[piece.start : piece.end])
+        return "".join(f"{text} && " for text in kept)
+
+    def _is_setup(self, item: Instruction, run: Run | None) -> bool:
+        if item.name in _SETUP or item.name in ("COPY", "ADD"):
+            return True
+        if run is None or run.script.broken:
+            return False
+        stepped = {id(step.command) for step in run.steps if step.action in (Action.OS, Action.TOOL, Action.NAMED)}
+        return all(id(command) in stepped or self._harmless(run, command) for command in run.script.commands)
+
+    def _harmless(self, run: Run, command: Command) -> bool:
+        words = [word for word in command.words if word is not None]
+        pair = (words[0].rsplit("/", 1)[-1], words[1]) if len(words) > 1 else ("", "")
+        if command.name not in _HARMLESS and pair not in _HARMLESS_PAIRS:
+            return bool(command.name is None and command.assignments)
+        cwd = command.cwd or "/"
+        for word in words[1:]:
+            full = posixpath.normpath(posixpath.join(cwd, word))
+            if command.name != "cd" and full != "/" and full in run.files:
+                return False
+        return True
+
+    def _cut_at(self, run: Run, here: list[Verdict]) -> int | None:
+        """The item that starts the second half of an install-and-build RUN; ``None`` when it holds installs only."""
+        installs = {verdict.step.command.item for verdict in here}
+        last = max(installs)
+        stepped = {
+            id(step.command)
+            for step in run.steps
+            if step.action in (Action.OS, Action.TOOL, Action.NAMED) or step.command.item in installs
+        }
+
+        def plain(index: int) -> bool:
+            mine = [command for command in run.script.commands if command.item == index]
+            return all(id(command) in stepped or self._harmless(run, command) for command in mine)
+
+        count = len(run.script.items)
+        for index in range(last):
+            if index not in installs and not plain(index):
+                raise CannotReorderError(f"line {run.line} runs something else before its install")
+        if run.script.broken or not run.script.commands:
+            raise CannotReorderError(f"the shell text of line {run.line} cannot be parsed")
+        cut = next((index for index in range(last + 1, count) if not plain(index)), None)
+        if cut is None:
+            return None
+        if run.instruction.heredocs or run.instruction.json:
+            raise CannotReorderError(f"line {run.line} installs and builds in one heredoc")
+        if run.script.items[cut].joiner != "&&":
+            raise CannotReorderError(f"line {run.line} chains install and build by something else than &&")
+        return cut
+
+    def _state_changes(self, window: list[Instruction], flush: int | None, index: int) -> bool:
+        return any(item.name in _STATE for item in window[flush or 0 : index])
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def _lines(self, item: Instruction) -> Span:
+        """The whole lines of an instruction with the comment block that stands directly above it."""
+        first = item.line
+        while first > 1 and self.doc.text(first - 1).lstrip().startswith("#") and not self._directive(first - 1):
+            first -= 1
+        return self.doc.line_span(first, item.end_line)
+
+    def _directive(self, line: int) -> bool:
+        return line < self.doc.instructions[0].line and bool(
+            re.match(r"#\s*(?:syntax|escape|check)\s*=", self.doc.text(line).strip(), re.I)
+        )
+
+    def _text(self, span: Span) -> str:
+        text = self.doc.content[span.start : span.end].decode("utf-8", "surrogateescape")
+        return text if text.endswith("\n") else text + self.eol
+
+    def _write(
+        self,
+        window: list[Instruction],
+        copies: list[Instruction],
+        flush: int | None,
+        split: tuple[Run, int] | None,
+        fetches: list[str],
+        late: list[Instruction],
+        verdicts: list[Verdict],
+    ) -> None:
+        manifests = {copy.span.start: self._manifest_lines(copy, verdicts) for copy in copies}
+        starts = {copy.span.start for copy in copies}
+        stop = flush if flush is not None else len(window)
+        if split is not None:
+            stop = next(i for i, item in enumerate(window) if item.span.start == split[0].instruction.span.start)
+        before = [copy for copy in copies if any(copy is item for item in window[:stop])]
+        # COPYs with nothing to pass on their way down stay where they are
+        staying: list[Instruction] = []
+        if split is None and flush is not None:
+            for item in reversed(window[:stop]):
+                if item.span.start not in starts:
+                    break
+                staying.insert(0, item)
+        moving = [copy for copy in before if all(copy is not item for item in staying)]
+        downloads = "".join(f"{fetch}{self.eol}" for fetch in fetches)
+        cut_out = "".join(self._text(self._lines(item)) for item in late)
+        for item in late:
+            self._replace(self._lines(item), "")
+        moved = "".join(self._text(self._lines(copy)) for copy in moving)
+        for copy in moving:
+            self._replace(self._lines(copy), manifests[copy.span.start])
+        here = "".join(manifests[copy.span.start] for copy in staying) + downloads + cut_out + moved
+        if staying:
+            self._insert(self._lines(staying[0]).start, here)
+        elif split is not None:
+            self._split(split[0], split[1], moved, downloads + cut_out)
+        elif flush is not None:
+            self._insert(self._lines(window[flush]).start, here)
+        else:
+            end = self.doc.line_span(window[-1].line, window[-1].end_line).end
+            self._insert_after(end, here)
+        after = [copy for copy in copies if all(copy is not item for item in before)]
+        if after and any(manifests[copy.span.start] for copy in after):
+            raise CannotReorderError("manifests are copied below another build")
+        if all(not text for text in manifests.values()) and not fetches and not moving and not late:
+            raise CannotReorderError("the manifests are already there, yet the install stands too low")
+
+    def _replace(self, span: Span, text: str) -> None:
+        if not self.doc.content[span.start : span.end].endswith(b"\n") and text.endswith(self.eol):
+            text = text[: -len(self.eol)]
+        self.made.edits.append(Edit(self.doc.path, span, text.encode("utf-8", "surrogateescape")))
+
+    def _insert(self, at: int, text: str) -> None:
+        self.made.edits.append(Edit(self.doc.path, Span(at, at), text.encode("utf-8", "surrogateescape")))
+
+    def _insert_after(self, at: int, text: str) -> None:
+        if at and not self.doc.content[:at].endswith(b"\n"):
+            text = self.eol + text.removesuffix(self.eol)
+        self._insert(at, text)
+
+    def _split(self, run: Run, item: int, moved: str, downloads: str) -> None:
+        """Cut ``RUN install && build`` at the joiner: install, the source, build. The user's own text stays."""
+        pieces = run.script.items
+        start, end = run.offset(pieces[item - 1].end), run.offset(pieces[item].start)
+        head = self._head_of(run) + self._prefix(run, item)
+        text = f"{self.eol}{downloads}{moved}{head}"
+        self.made.edits.append(Edit(self.doc.path, Span(start, end), text.encode("utf-8", "surrogateescape")))
+        self.made.says.append(
+            f"Line {run.line} installs and builds in one RUN; it is split so that the install can be cached."
+        )
+
+    def _manifest_lines(self, copy: Instruction, verdicts: list[Verdict]) -> str:
+        """COPY lines for the manifests that ``copy`` used to bring, with its ownership flags."""
+        brought = {placed.source: placed for placed in self.site.layers.brought(copy, self.stage).placed}
+        above = {placed.target for placed in self.site.layers.before(self.stage, copy)}
+        folders: dict[str, list[Placed]] = {}
+        needed: dict[str, Placed] = {}
+        lockfiles = set()
+        for verdict in verdicts:
+            closure = verdict.closure
+            if closure is None:
+                continue
+            lockfiles.add(closure.lockfile)
+            whole = [folder for folder in closure.directories if any(s.startswith(f"{folder}/") for s in brought)]
+            for folder in whole:
+                folders[folder] = [placed for s, placed in brought.items() if s.startswith(f"{folder}/")]
+            for source in closure.files:
+                placed = brought.get(source)
+                inside = any(source.startswith(f"{folder}/") for folder in whole)
+                if placed is not None and placed.target not in above and not inside:
+                    needed[source] = placed
+            self._note(closure.uncertain)
+        flags = "".join(
+            self.doc.content[flag.span.start : flag.span.end].decode("utf-8", "surrogateescape") + " "
+            for flag in copy.flags
+            if flag.name in ("chown", "chmod", "link")
+        )
+        keyword = "copy" if self.doc.content[copy.span.start : copy.span.start + 1].islower() else "COPY"
+        workdir = self.site.graph.state(copy).workdir
+        groups: dict[str, list[Placed]] = {}
+        for placed in needed.values():
+            if posixpath.basename(placed.source) != posixpath.basename(placed.target):
+                raise CannotReorderError(f"{placed.source} is renamed on its way into the image")
+            groups.setdefault(posixpath.dirname(placed.target), []).append(placed)
+        lines = []
+        order = sorted(groups, key=lambda folder: (folder != workdir, folder.count("/"), folder))
+        for folder in order:
+            sources = sorted(
+                groups[folder], key=lambda placed: (placed.source in lockfiles, _rank(placed.source), placed.source)
+            )
+            lines.append(self._copy_line(keyword, flags, [p.source for p in sources], _seen(folder, workdir) + "/"))
+        for folder, placed_in in sorted(folders.items()):
+            inner = placed_in[0].source[len(folder) :]
+            target = placed_in[0].target.removesuffix(inner)
+            if target not in {posixpath.dirname(path) for path in above}:
+                lines.append(self._copy_line(keyword, flags, [f"{folder}/"], _seen(target, workdir) + "/"))
+        if lines:
+            names = ", ".join(sorted({posixpath.basename(source) for source in needed}))
+            self.made.says.append(
+                f"Only what the install reads is copied above it: {names or ', '.join(sorted(folders))}."
+            )
+        return "".join(line + self.eol for line in lines)
+
+    def _copy_line(self, keyword: str, flags: str, sources: list[str], target: str) -> str:
+        lead = f"{self.site.context}/" if self.site.context else ""
+        words = [source.removeprefix(lead) for source in sources] + [target]
+        if any(re.search(r"[\s\"'\\$*?\[]", word) for word in words):
+            if any(re.search(r"[\"\\$*?\[\n]", word) for word in words):
+                raise CannotReorderError("a manifest's name holds a special character")
+            return f"{keyword} {flags}[" + ", ".join(f'"{word}"' for word in words) + "]"
+        return f"{keyword} {flags}{' '.join(words)}"
+
+    # --- build arguments that change on every commit -----------------------------------------------------------------
+
+    def _sink_args(self) -> None:
+        for verdict in self.verdicts:
+            for passed in verdict.passed:
+                self._sink(passed.instruction, passed.name)
+
+    def _sink(self, arg: Instruction, name: str) -> None:
+        if any(edit.span.start <= arg.span.start < max(edit.span.end, edit.span.start + 1) for edit in self.made.edits):
+            return
+        if len(arg.pairs) != 1:
+            raise CannotReorderError(f"line {arg.line} declares several arguments at once")
+        last = max(other.run.instruction.span.start for other in self.verdicts)
+        reference = re.compile(rf"\$\{{?{re.escape(name)}\b")
+        moved = [arg]
+        for item in self.stage.body:
+            if arg.span.start < item.span.start <= last and reference.search(self.doc.text(item.line, item.end_line)):
+                if item.name not in ("ENV", "LABEL"):
+                    raise CannotReorderError(f"line {item.line} uses {name} above the install")
+                moved.append(item)
+        end_item = next(item for item in self.stage.body if item.span.start == last)
+        text = "".join(self._text(self.doc.line_span(item.line, item.end_line)) for item in moved)
+        for item in moved:
+            self._replace(self.doc.line_span(item.line, item.end_line), "")
+        self._insert_after(self.doc.line_span(end_item.line, end_item.end_line).end, text)
+        self.made.says.append(f"{name} changes on every commit, so it is declared below the install.")
+
+
+def _rank(path: str) -> int:
+    """Manifests before the files that only configure the tool."""
+    name = posixpath.basename(path)
+    return 1 if name.startswith(".") else 0
+
+
+def _seen(folder: str, workdir: str | None) -> str:
+    """``folder`` as one would write it with ``workdir`` in force, without a final slash."""
+    if workdir is None:
+        return folder.rstrip("/")
+    if folder == workdir:
+        return "."
+    lead = workdir.rstrip("/") + "/"
+    return "./" + folder[len(lead) :] if folder.startswith(lead) else folder.rstrip("/")
+
+
+# Where an install puts its result beside the manifest: a later COPY of the source must not bring the host's own.
+_RESULTS = {"node": "node_modules", "python": ".venv", "php": "vendor"}
+_IN_PROJECT = frozenset({"uv", "pdm", "poetry"})
+
+
+def _keep_host_files_out(site: Site, wrong: list[Verdict], made: Plan) -> None:
+    """Ignore what the install makes, where the COPY that now comes after it would lay the host's over it."""
+    patterns: list[str] = []
+    for verdict in wrong:
+        result = _RESULTS.get(verdict.step.ecosystem)
+        if result is None or not verdict.culprits or (result == ".venv" and verdict.step.manager not in _IN_PROJECT):
+            continue
+        relative = verdict.directory[len(site.context) :].lstrip("/")
+        inside = posixpath.join(relative, result)
+        if site.ignore is not None and site.ignore.ignores(inside):
+            continue
+        members = verdict.closure.members if verdict.closure else ()
+        pattern = f"**/{result}" if members else inside
+        if pattern not in patterns:
+            patterns.append(pattern)
+        entry = site.tree.entries().get(posixpath.join(site.context, inside))
+        if entry is not None and not entry.opaque:
+            made.reasons.append(f"{inside} is in the repository and would no longer reach the image")
+    if not patterns:
+        return
+    lines = "".join(f"{pattern}\n" for pattern in patterns)
+    said = ", ".join(patterns)
+    if site.ignore is None:
+        path = posixpath.join(site.context, ".dockerignore")
+        made.edits.append(Edit(path, Span(0, 0), lines.encode()))
+        made.says.append(f"A new .dockerignore keeps the host's {said} from covering what the install made.")
+        return
+    content = site.ignore.content
+    eol = b"\r\n" if b"\r\n" in content else b"\n"
+    new = lines.encode().replace(b"\n", eol)
+    if content and not content.endswith(b"\n"):
+        new = eol + new.removesuffix(eol)
+    made.edits.append(Edit(site.ignore.path, Span(len(content), len(content)), new))
+    made.says.append(f"{site.ignore.path} now keeps the host's {said} from covering what the install made.")
