@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import unquote
 
-from coach.errors import InputError, SkillError, UsageError
+from coach.errors import ChartError, InputError, SkillError, UsageError
 from coach.skill import anchors_of, links_of, load
 
 MANIFEST = ".coach-skill.json"
@@ -37,7 +37,7 @@ MAX_DESCRIPTION = 1024
 MAX_COMPATIBILITY = 500
 MAX_BODY_LINES = 500
 MAX_BODY_TOKENS = 5000
-CHARS_PER_TOKEN = 3.6
+CHARS_PER_TOKEN = 3.65
 """Measured on the shipped skill with the o200k vocabulary; prose alone is nearer to 4."""
 FIELDS = frozenset(("name", "description", "license", "compatibility", "metadata", "allowed-tools"))
 
@@ -253,7 +253,8 @@ def validate(
 
     The rules are those of agentskills/agentskills ``docs/specification.mdx`` as its reference validator (skills-ref
     0.1.1) enforces them. ``files`` are keyed by path relative to the skill's directory; ``chart_lint`` gives line and
-    sentence for everything wrong with a chart's text, lines counted in that text. An empty answer means valid.
+    sentence for everything wrong with a chart's text, lines counted in that text, or raises ``ChartError``. An answer
+    without errors means valid.
     """
     main = next((name for name in ("SKILL.md", "skill.md") if name in files), None)
     if main is None:
@@ -271,10 +272,11 @@ def validate(
         if not found:
             found.append(Problem(main, error.line, error.says))
     else:
-        found.extend(
-            Problem(main, skill.chart_line + line - 1 if line else 0, says)
-            for line, says in chart_lint(skill.chart_text)
-        )
+        try:
+            told = list(chart_lint(skill.chart_text))
+        except ChartError as error:
+            told = [(error.line, error.says)]
+        found.extend(Problem(main, skill.chart_line + line - 1 if line else 0, says) for line, says in told)
     return tuple(sorted(dict.fromkeys(found), key=lambda each: (each.path, each.line, each.says)))
 
 
