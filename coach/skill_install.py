@@ -296,12 +296,12 @@ def _frontmatter_problems(text: str, directory: str) -> Iterator[tuple[int, str,
     if end < 0:
         yield 1, "the frontmatter is not closed with ---", True
         return
-    early = next((number for number, line in enumerate(lines[1:end], 2) if "---" in line), 0)
-    if early:
-        yield early, "readers end the frontmatter at the first ---, even inside a value", True
-        return
+    head = "\n".join(lines[1:end])
+    if "---" in head:
+        head, _, _ = head.partition("---")
+        yield head.count("\n") + 2, "some readers end the frontmatter at its first ---, even inside a value", False
     try:
-        fields = _strict("\n".join(lines[1:end]))
+        fields = _strict(head)
     except SkillError as error:
         yield error.line + 1, error.says, True
         return
