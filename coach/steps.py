@@ -85,7 +85,7 @@ class PackageStep:
     ``directory`` is the project directory in the container (``None`` when unknown). ``via`` tells where the command
     stands when it was found by following a file (``Makefile:12``), and ``command`` then has the offsets of the RUN's
     own command. ``dev`` says whether development dependencies come along. ``nothing`` says why there is nothing to
-    download, ``partial`` that the project itself is left out. ``label`` is the command as a reader knows it: ``npm ci``.
+    download, ``partial`` that the project itself is left out. ``label`` is the command as people call it: ``npm ci``.
     """
 
     manager: str

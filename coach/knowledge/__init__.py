@@ -46,9 +46,9 @@ words may stand anywhere and the first rule that fits counts; ``otherwise`` is t
 (compiled objects; never required), ``live`` (the program itself reads it when it runs, so it is never mounted).
 ``mount``: subdirectories to mount where the directory also holds what must stay. ``covers``: subdirectories whose mount
 is enough; ``also``: other directories (with ``$VARIABLES`` and wildcards) whose mount is enough. ``actions``: the
-actions that use it (default: all). ``live_env``, ``live_flags``, ``live_files``, ``not_live_files``: environment values,
-options and file patterns of the working directory that make a cache live (or keep it from being so). ``files``: files of
-the working directory that move it (``{file, pattern}``, group 1 is the directory).
+actions that use it (default: all). ``live_env``, ``live_flags``, ``live_files``, ``not_live_files``: environment
+values, options and file patterns of the working directory that make a cache live (or keep it from that). ``files``: files
+of the working directory that move it (``{file, pattern}``, group 1 is the directory).
 
 ``[[config]]``: ``words`` of a command that stores a setting, and the environment variable ``env`` it equals.
 ``[[fight]]``: what defeats a cache mount: ``flag``; ``command`` words; or ``env`` with a pattern ``values``.
