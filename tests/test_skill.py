@@ -184,7 +184,7 @@ def test_text_in_code_is_neither_heading_nor_link_nor_gate() -> None:
 @pytest.mark.parametrize(
     ("title", "anchor"),
     [
-        ("Inline cache + registry cache", "inline-cache--registry-cache"),
+        ("Bread + butter", "bread--butter"),
         ("`.dockerignore`", "dockerignore"),
         ("COPY ordering — separate concerns", "copy-ordering--separate-concerns"),
         ("Größe: 300 MB?", "größe-300-mb"),

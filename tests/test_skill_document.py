@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,6 +235,15 @@ def test_a_reference_is_linked_from_the_skill_and_says_where_its_facts_come_from
     assert path in {link.target for link in skill.links}
     if "worked-example" not in path:
         assert re.search(r"^## Sources \(read 20\d\d-\d\d\)\n\n- \S", FILES[path].decode(), re.MULTILINE)
+
+
+def test_the_table_of_cache_directories_agrees_with_what_coach_knows() -> None:
+    table = FILES["references/cache-directories.md"].decode()
+
+    for path in sorted((ROOT.parent / "coach" / "knowledge" / "managers").glob("*.toml")):
+        for cache in tomllib.loads(path.read_text()).get("cache", ()):
+            default = cache["paths"][-1]
+            assert f"`{default}`" in table, f"{path.stem}: {default}"
 
 
 def test_the_trigger_set_is_balanced_over_both_splits() -> None:
