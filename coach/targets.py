@@ -198,13 +198,20 @@ def _one(
     parsed = _parse(tree, real)
     known = sorted(builds.get(real, []), key=_rank)
     fitting = [build for build in known if context is None or build.context in (None, context)]
-    if target is None and fitting:
-        target = fitting[0].target if _stage_exists(parsed, fitting[0].target) else None
+    if target is None:
+        target = _agreed_target(parsed, [build for build in fitting if build.ci and build.push] or fitting)
     if context is None and fitting:
         context = next((build.context for build in fitting if build.context is not None), None)
         fitting = [build for build in fitting if build.context in (None, context)]
     exact = [build for build in fitting if build.unsure("target") or _same_target(parsed, build.target, target)]
     return _make(tree, parsed, context, target, exact or fitting, skipped)
+
+
+def _agreed_target(dockerfile: Dockerfile, builds: list[BuildSite]) -> str | None:
+    """The one target that all ``builds`` name; ``None`` (the last stage) when they differ or there are none."""
+    named = {_stage_key(dockerfile, build.target): build.target for build in builds}
+    target = next(iter(named.values())) if len(named) == 1 else None
+    return target if _stage_exists(dockerfile, target) else None
 
 
 def _stage_exists(dockerfile: Dockerfile, target: str | None) -> bool:
