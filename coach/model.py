@@ -215,6 +215,11 @@ class BuildSite:
     job; ``keeps_cache`` names what makes its cache outlive the job other than ``cache_to`` (a managed or remote
     builder, layer caching of the provider, a self-hosted runner). ``no_cache_line``, ``emulation_line``,
     ``push_line``, ``signed_line`` … are 0 when the thing is absent.
+
+    All lines are lines of ``path``, the file the build command is written in. ``called_from`` names the CI file that
+    gets there through a composite action, a reusable workflow, a Makefile or a script; ``defined_in`` the compose or
+    bake file that says what is built (its properties have line 0 here). ``signed_path``/``attested_path`` name the
+    file of ``signed_line``/``attested_line`` where that is another one.
     """
 
     system: str
@@ -252,6 +257,12 @@ class BuildSite:
     attested_line: int = 0
     attested_why: str = ""
     unresolved: tuple[Unresolved, ...] = ()
+    called_from: str = ""
+    called_line: int = 0
+    defined_in: str = ""
+    defined_line: int = 0
+    signed_path: str = ""
+    attested_path: str = ""
 
     def unsure(self, what: str) -> Unresolved | None:
         """The note on property ``what`` ("cache_to", "dockerfile", "platforms" …), if it could not be resolved."""
