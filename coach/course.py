@@ -8,11 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coach import repo, session, skill
+from coach import lessons, repo, session, skill
 from coach.errors import ChartError, SkillError, UsageError
 from coach.flowchart import load_chart
+from coach.lessons import Lesson
 from coach.model import Kind, Source
-from coach.session import Given, Lesson
+from coach.session import Given
 from coach.skill import Skill
 
 if TYPE_CHECKING:
@@ -64,8 +65,6 @@ def read_skill(file: str | None) -> Skill:
 
 def course(file: str | None = None) -> Course:
     """The skill at ``file`` made ready to be walked. Raises ``ChartError`` with the line in the SKILL.md."""
-    from coach import lessons
-
     found = read_skill(file)
     try:
         chart = load_chart(found.chart_text)

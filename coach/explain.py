@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 
 from coach.errors import UsageError
-from coach.session import Lesson
+from coach.lessons import Lesson
 from coach.skill import AntiPattern, Gate, Section, Skill
 
 MOST_SUGGESTIONS = 3

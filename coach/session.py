@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from coach import edits, flowchart, redact
 from coach.errors import CoachError, UsageError
@@ -32,6 +32,7 @@ from coach.tree import Overlay
 
 if TYPE_CHECKING:
     from coach.flowchart import Chart
+    from coach.lessons import Lesson
     from coach.site import Site
     from coach.skill import Skill
 
@@ -45,22 +46,6 @@ _ROUNDS_PER_FIX = 2
 
 NOT_SURE = "not_sure"
 """The symptom of a chart's entry that stands for "no idea"; a chart that has it starts there unless told otherwise."""
-
-
-class Lesson(Protocol):
-    """What a module of ``coach/lessons`` offers: the names that bind it to the skill, a probe and a remedy."""
-
-    @property
-    def NODE(self) -> str: ...  # noqa: N802
-    @property
-    def FIX(self) -> str: ...  # noqa: N802
-    @property
-    def SECTION(self) -> str: ...  # noqa: N802
-    @property
-    def ANTI_PATTERN(self) -> str: ...  # noqa: N802
-
-    def probe(self, site: Site, /) -> Answer: ...
-    def remedy(self, site: Site, answer: Answer, /) -> Remedy | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from coach import edits, flowchart
 from coach.errors import InputError, UsageError
+from coach.lessons import Lesson
 from coach.model import Answer, Certainty, Diagnosis, Edit, Remedy, Safety, Source, Span, Status
 from coach.session import (
     Cumulative,
     Given,
     Key,
-    Lesson,
     StopFixing,
     Walk,
     check_answer,
@@ -313,17 +313,12 @@ def test_a_failing_remedy_still_reports_the_fix() -> None:
 class Fixed(Word):
     """A lesson whose edits are given."""
 
-    def __new__(cls, edits_: tuple[Edit, ...], safety: Safety = Safety.SAFE) -> Fixed:
-        made = super().__new__(cls)
-        object.__setattr__(made, "edits_", edits_)
-        object.__setattr__(made, "safety_", safety)
-        return made
-
     def __init__(self, edits_: tuple[Edit, ...], safety: Safety = Safety.SAFE) -> None:
-        super().__init__("engine", "F1", "Engine", "no", "yes")
+        super().__init__("engine", "F1", "Engine", "no", "yes", safety)
+        self.edits = edits_
 
     def remedy(self, site: Site, answer: Answer, /) -> Remedy | None:
-        return Remedy(self.__dict__["safety_"], self.__dict__["edits_"])
+        return Remedy(self.safety, self.edits)
 
 
 def test_edits_that_overlap_become_guidance() -> None:

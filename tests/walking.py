@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from coach import skill
 from coach.flowchart import load_chart
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, Tree, certain, likely, unknown
-from coach.session import Lesson
+from coach.lessons import Lesson
 from coach.skill import Skill
 from coach.tree import MemoryTree
 
@@ -85,7 +85,7 @@ def read_skill() -> Skill:
     return skill.load(SKILL)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Word:
     """A lesson that looks for ``word=value`` in the Dockerfile and whose fix rewrites the value.
 
