@@ -9,45 +9,22 @@ from __future__ import annotations
 
 import posixpath
 import re
-import sys
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from coach.errors import InputError
 from coach.expansion import SPACES
+from coach.goregex import BadExpressionError, matcher
 from coach.model import Tree, is_file
 
 MAX_LINE = 65_535  # Go's bufio.Scanner refuses longer lines
 
 _BOM = b"\xef\xbb\xbf"
-_ESCAPED_BY_MOBY = frozenset(".+()|{}$")
-_FEW = 2  # repetitions up to which a backtracking matcher stays quick on any path
-_DFA_LIMIT = 20_000
-_TEXT_START, _TEXT_END = "\\A", "\\Z"
-_CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_PERL = {"d": "0-9", "s": "\\t\\n\\f\\r ", "w": "0-9A-Za-z_"}
-_POSIX = {
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "ascii": "\\x00-\\x7f",
-    "blank": "\\t ",
-    "cntrl": "\\x00-\\x1f\\x7f",
-    "digit": "0-9",
-    "graph": "!-~",
-    "lower": "a-z",
-    "print": " -~",
-    "punct": "!-/:-@\\[-`{-~",
-    "space": "\\t\\n\\v\\f\\r ",
-    "upper": "A-Z",
-    "word": "0-9A-Za-z_",
-    "xdigit": "0-9A-Fa-f",
-}
+# moby means to escape `{`, `|` and `}` too, but its bit table is too narrow for them: they reach the expression bare
+_ESCAPED_BY_MOBY = frozenset(".+()$")
 
-
-class _BadPatternError(Exception):
-    """A pattern Go refuses."""
+# what may make a pattern match a path with another number of slashes
+_SPANNING = re.compile(r"\*\*|[\[\\|{]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +89,7 @@ class _Matcher:
         self.last_negation = -1
 
     def add(self, text: str, negated: bool) -> None:
-        """Append a pattern. Raises ``_BadPatternError``."""
+        """Append a pattern. Raises ``BadExpressionError``."""
         index = len(self.texts)
         self.texts.append(text)
         self.negated.append(negated)
@@ -136,8 +113,8 @@ class _Matcher:
             else:
                 self.other.append((index, lambda path: path.endswith(suffix)))
         else:
-            matches = _compile(regex)
-            if "**" in text or "[" in text or "\\" in text:
+            matches = matcher(regex)
+            if _SPANNING.search(text):
                 self.other.append((index, matches))
             else:
                 self.flat.setdefault(text.count("/"), []).append((index, matches))
@@ -196,8 +173,7 @@ class _Matcher:
 def _may_match_below(text: str, path: str) -> bool:
     parts, above = text.split("/"), path.split("/")
     for index, part in enumerate(parts):
-        # a class or an escape may span slashes, `**` surely does
-        if "**" in part or "[" in part or "\\" in part:
+        if _SPANNING.search(part):
             return True
         if index >= len(above):
             return True
@@ -241,240 +217,6 @@ def _go_regex(text: str) -> tuple[str, str]:
     return kind, "".join(out) + "$"
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A piece of an expression, in Python's notation: an atom, a starred atom, ``(.*/)?`` or an assertion."""
-
-    kind: str
-    atom: str
-
-
-class _Translator:
-    """Reads the Go expression moby makes and yields its parts."""
-
-    def __init__(self, go: str) -> None:
-        self.go = go
-        self.at = 0
-
-    def parts(self) -> Iterator[_Part]:
-        go = self.go
-        while self.at < len(go):
-            char = go[self.at]
-            if go.startswith("(.*/)?", self.at):
-                self.at += 6
-                yield _Part("dirs", "(?:.*/)?")
-                continue
-            if go.startswith("\\Q", self.at):
-                end = go.find("\\E", self.at + 2)
-                quoted = go[self.at + 2 : len(go) if end < 0 else end]
-                self.at = len(go) if end < 0 else end + 2
-                yield from (_Part("one", re.escape(literal)) for literal in quoted)
-                continue
-            if char in "^$" or go[self.at : self.at + 2] in ("\\A", "\\b", "\\B", "\\z"):
-                taken = char if char in "^$" else go[self.at : self.at + 2]
-                self.at += len(taken)
-                known = {"^": _TEXT_START, "\\A": _TEXT_START, "$": _TEXT_END, "\\z": _TEXT_END}
-                yield _Part("assert", known.get(taken, f"(?a:{taken})"))
-                continue
-            if char == "[":
-                atom = self.char_class()
-            elif char == "\\":
-                atom = self.escape(in_class=False)
-            elif char == ".":
-                atom, self.at = ".", self.at + 1
-            else:
-                atom, self.at = re.escape(char), self.at + 1
-            starred = go[self.at : self.at + 1] == "*"
-            self.at += starred
-            yield _Part("star" if starred else "one", atom)
-
-    def char_class(self) -> str:
-        go = self.go
-        self.at += 1
-        negated = go[self.at : self.at + 1] == "^"
-        self.at += negated
-        out: list[str] = []
-        first = True
-        while first or go[self.at : self.at + 1] != "]":
-            if self.at >= len(go):
-                raise _BadPatternError
-            first = False
-            if go.startswith("[:", self.at):
-                end = go.find(":]", self.at + 2)
-                if end >= 0:
-                    name = go[self.at + 2 : end]
-                    inverse = name.startswith("^")
-                    if name.removeprefix("^") not in _POSIX:
-                        raise _BadPatternError
-                    members = _POSIX[name.removeprefix("^")]
-                    out.append(_inverse(members) if inverse else members)
-                    self.at = end + 2
-                    continue
-            if go[self.at] == "\\" and go[self.at + 1 : self.at + 2] in tuple("dDsSwWpP"):
-                out.append(self.escape(in_class=True))
-                continue
-            low = high = self.class_char()
-            if go[self.at : self.at + 1] == "-" and go[self.at + 1 : self.at + 2] not in ("]", ""):
-                self.at += 1
-                high = self.class_char()
-                if high < low:
-                    raise _BadPatternError
-            out.append(f"{_member(low)}-{_member(high)}")
-        self.at += 1
-        return f"[{'^' if negated else ''}{''.join(out)}]"
-
-    def class_char(self) -> int:
-        if self.at >= len(self.go):
-            raise _BadPatternError
-        if self.go[self.at] == "\\":
-            return self.escaped_char()
-        self.at += 1
-        return ord(self.go[self.at - 1])
-
-    def escape(self, *, in_class: bool) -> str:
-        kind = self.go[self.at + 1 : self.at + 2]
-        if kind and kind in "dDsSwW":
-            self.at += 2
-            members = _PERL[kind.lower()]
-            if in_class:
-                return members if kind.islower() else _inverse(members)
-            return f"[{'' if kind.islower() else '^'}{members}]"
-        if kind and kind in "pP":
-            category = self.go[self.at + 2 : self.at + 3]
-            self.at += 3
-            if not category or category not in "CLMNPSZ":
-                raise _BadPatternError
-            members = _category(category)
-            if in_class:
-                return members if kind == "p" else _inverse(members)
-            return f"[{'' if kind == 'p' else '^'}{members}]"
-        char = _member(self.escaped_char())
-        return char if in_class else f"[{char}]"
-
-    def escaped_char(self) -> int:
-        go = self.go
-        char = go[self.at + 1 : self.at + 2]
-        self.at += 2
-        if not char:
-            raise _BadPatternError
-        if char.isascii() and not char.isalnum():
-            return ord(char)
-        if char in _CONTROL:
-            return ord(_CONTROL[char])
-        if char in "01234567":
-            octal = re.compile("[0-7]{0,2}").match(go, self.at)
-            assert octal is not None
-            if char == "0" or octal[0]:
-                self.at = octal.end()
-                return int(char + octal[0], 8)
-        if char == "x":
-            digits = re.compile("[0-9A-Fa-f]{2}").match(go, self.at)
-            if digits is not None:
-                self.at = digits.end()
-                return int(digits[0], 16)
-        raise _BadPatternError
-
-
-def _member(code: int) -> str:
-    return f"\\U{code:08x}"
-
-
-@lru_cache(maxsize=64)
-def _inverse(members: str) -> str:
-    """The members of the class that holds everything else."""
-    chosen = re.compile(f"[{members}]")
-    return _ranges(lambda char: chosen.match(char) is None)
-
-
-@lru_cache(maxsize=16)
-def _category(letter: str) -> str:
-    return _ranges(lambda char: unicodedata.category(char)[0] == letter)
-
-
-def _ranges(holds: Callable[[str], object]) -> str:
-    out: list[str] = []
-    start: int | None = None
-    for code in range(sys.maxunicode + 2):
-        if code <= sys.maxunicode and holds(chr(code)):
-            start = code if start is None else start
-        elif start is not None:
-            out.append(f"{_member(start)}-{_member(code - 1)}")
-            start = None
-    return "".join(out)
-
-
-def _compile(go: str) -> Callable[[str], bool]:
-    """A matcher for a whole path. Its time is bounded by the path's length, whatever the pattern."""
-    parts = list(_Translator(go).parts())
-    repeated = sum(part.kind in ("star", "dirs") for part in parts)
-    if repeated > _FEW:
-        # a word boundary or a lost end among many repetitions is refused rather than matched in unbounded time
-        odd = any(part.kind == "assert" and part.atom != _TEXT_START for part in parts[1:-1])
-        if odd or parts[-1].atom != _TEXT_END:
-            raise _BadPatternError
-        return _Automaton(parts[1:-1]).matches
-    regex = re.compile("".join(part.atom + "*" * (part.kind == "star") for part in parts))
-    return lambda path: regex.match(path) is not None
-
-
-class _Automaton:
-    """The parts as an automaton, made deterministic as far as the paths seen need it."""
-
-    def __init__(self, parts: list[_Part]) -> None:
-        self.parts = parts
-        self.atoms = [re.compile("." if part.kind == "dirs" else part.atom) for part in parts]
-        self.step: dict[tuple[frozenset[int], str], frozenset[int]] = {}
-        self.start = self._closed({0}, at_start=True)
-
-    def _closed(self, states: set[int], *, at_start: bool = False) -> frozenset[int]:
-        """States with all that can be reached without reading. State 2n stands before part n, 2n+1 inside it."""
-        todo = list(states)
-        while todo:
-            state = todo.pop()
-            part = state // 2
-            if state % 2 or part >= len(self.parts):
-                continue
-            kind = self.parts[part].kind
-            if kind in ("star", "dirs") or (kind == "assert" and at_start):
-                for following in (state + 1, state + 2) if kind == "dirs" else (state + 2,):
-                    if following not in states:
-                        states.add(following)
-                        todo.append(following)
-        return frozenset(states)
-
-    def _next(self, states: frozenset[int], char: str) -> frozenset[int]:
-        found: set[int] = set()
-        for state in states:
-            part = state // 2
-            if part >= len(self.parts) or self.parts[part].kind == "assert":
-                continue
-            if self.atoms[part].fullmatch(char) is None:
-                continue
-            kind = self.parts[part].kind
-            if kind == "dirs":
-                if state % 2:
-                    found.add(state)
-                    if char == "/":
-                        found.add(state + 1)
-            else:
-                found.add(state if kind == "star" else state + 2)
-        return self._closed(found)
-
-    def matches(self, path: str) -> bool:
-        states = self.start
-        for char in path:
-            key = (states, char)
-            following = self.step.get(key)
-            if following is None:
-                if len(self.step) >= _DFA_LIMIT:
-                    self.step.clear()
-                following = self.step[key] = self._next(states, char)
-            if not following:
-                return False
-            states = following
-        return 2 * len(self.parts) in states
-
-
 def _clean(path: str) -> str:
     """Go's ``filepath.Clean``."""
     cleaned = posixpath.normpath(path) if path else "."
@@ -486,10 +228,10 @@ def _check(text: str) -> None:
 
     def class_char(at: int) -> int:
         if at >= len(text) or text[at] in "-]":
-            raise _BadPatternError
+            raise BadExpressionError
         at += text[at] == "\\"
         if at + 1 >= len(text):
-            raise _BadPatternError
+            raise BadExpressionError
         return at + 1
 
     at = 0
@@ -498,7 +240,7 @@ def _check(text: str) -> None:
         at += 1
         if char == "\\":
             if at == len(text):
-                raise _BadPatternError
+                raise BadExpressionError
             at += 1
         elif char == "[":
             at += text[at : at + 1] == "^"
@@ -526,7 +268,7 @@ def _cleaned(text: str) -> tuple[str, bool]:
     if negated:
         text = text[1:]
         if not text:
-            raise _BadPatternError
+            raise BadExpressionError
     _check(text)
     return text, negated
 
@@ -537,7 +279,7 @@ def parse(content: bytes, path: str) -> IgnoreFile:
     Sources: ignorefile/ignorefile.go and patternmatcher.go of moby/patternmatcher, filter.go of tonistiigi/fsutil.
     """
     patterns: list[Pattern] = []
-    matcher = _Matcher()
+    judge = _Matcher()
     for line, raw in enumerate(content.removeprefix(_BOM).split(b"\n"), 1):
         if len(raw) > MAX_LINE:
             raise InputError("the line is too long to be read", path, line)
@@ -550,12 +292,12 @@ def parse(content: bytes, path: str) -> IgnoreFile:
             continue
         try:
             pattern, negated = _cleaned(text)
-            matcher.add(pattern, negated)
-        except _BadPatternError:
+            judge.add(pattern, negated)
+        except BadExpressionError:
             raise InputError("the pattern is invalid", path, line) from None
         shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         patterns.append(Pattern(shown, line, negated))
-    return IgnoreFile(path, content, tuple(patterns), matcher)
+    return IgnoreFile(path, content, tuple(patterns), judge)
 
 
 def find(tree: Tree, dockerfile: str, context: str) -> IgnoreFile | None:
