@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from coach.dockerignore import IgnoreFile
 from coach.errors import InputError
 from coach.layers import clean
+from coach.leaks import holds_credentials
 from coach.model import Entry, Kind
 from coach.site import Site
 
@@ -47,6 +48,13 @@ class Junk:
     there: bool
     size: int = 0
     because: str = ""
+
+    @property
+    def decides(self) -> bool:
+        """Whether this alone makes the context a bad one; what does not, only rides along in a patch."""
+        if self.there:
+            return self.kind in ("git", "dependencies", "output", "secret")
+        return self.kind == "output" or (self.kind == "dependencies" and self.path.count("/") <= 1)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,10 @@ def _relative(site: Site, path: str) -> str:
     return path[len(site.context) :].lstrip("/") if site.context else path
 
 
+def _full(site: Site, relative: str) -> str:
+    return posixpath.join(site.context, relative)
+
+
 def _ignored(ignore: IgnoreFile | None, path: str) -> bool:
     return ignore is not None and (ignore.ignores(path) or ignore.ignores_dir_wholly(path))
 
@@ -135,7 +147,7 @@ def _classified(site: Site, path: str, entry: Entry) -> Iterator[Junk]:
     elif entry.opaque and entry.size and name != ".git":
         yield Junk(path, path, "dependencies", True, entry.size)
     elif entry.kind is Kind.FILE and _ENV_FILE.fullmatch(name) and not _ENV_EXAMPLE.fullmatch(name):
-        if not _named(site, path):
+        if not _named(site, path) and (name == ".env" or holds_credentials(site, _full(site, path))):
             yield Junk(path, "**/.env" if name == ".env" else path, "secret", True, entry.size)
     elif entry.kind is Kind.FILE and _KEY_FILE.fullmatch(name):
         if not _named(site, path):

@@ -22,7 +22,7 @@ _SECRET_FILE = re.compile(
 _SCRIPTED_FILE = re.compile(
     r"\.npmrc|\.yarnrc(?:\.yml)?|\.pypirc|pip\.conf|nuget\.config|settings\.xml|auth\.json|\.env[^/]*", re.I
 )
-_HELD = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*[:=]\s*(\S.*)$", re.M)
+_HELD = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*[:=][ \t]*(\S.*)$", re.M)
 
 
 _DEFAULTS = frozenset(
@@ -158,12 +158,12 @@ def _copied(site: Site, stage: Stage, item: Instruction, shipped: bool) -> Itera
             continue
         if _SECRET_FILE.fullmatch(name) and not word.endswith((".example", ".sample")):
             path = posixpath.join(site.context, clean(word))
-            holds = _holds(site, path)
+            holds = holds_credentials(site, path)
             if holds is False:
                 continue
             says = f"{name} becomes part of a layer" + (" and holds credentials" if holds else "")
             yield Leak("file", name, item, stage, bool(holds) and shipped, shipped, says)
-        elif _SCRIPTED_FILE.fullmatch(name) and _holds(site, posixpath.join(site.context, clean(word))):
+        elif _SCRIPTED_FILE.fullmatch(name) and holds_credentials(site, posixpath.join(site.context, clean(word))):
             yield Leak(
                 "file", name, item, stage, shipped, shipped, f"{name} holds a credential and becomes part of a layer"
             )
@@ -171,7 +171,7 @@ def _copied(site: Site, stage: Stage, item: Instruction, shipped: bool) -> Itera
     if wide:
         for placed in site.layers.brought(item, stage).placed:
             name = posixpath.basename(placed.source)
-            if _SECRET_FILE.fullmatch(name) and _holds(site, placed.source):
+            if _SECRET_FILE.fullmatch(name) and holds_credentials(site, placed.source):
                 yield Leak(
                     "file",
                     placed.source,
@@ -183,7 +183,7 @@ def _copied(site: Site, stage: Stage, item: Instruction, shipped: bool) -> Itera
                 )
 
 
-def _holds(site: Site, path: str) -> bool | None:
+def holds_credentials(site: Site, path: str) -> bool | None:
     """Whether a file holds a credential; ``None`` when it is not in the repository (so: on somebody's machine)."""
     if not site.has(path):
         return None

@@ -184,7 +184,7 @@ def _stage_of(site: Site, instruction: Instruction) -> Stage:
 
 def place(site: Site, run: Run, step: PackageStep) -> tuple[str | None, tuple[str | None, ...]]:
     """The repository folder that the step's working directory stands for, and its words with paths as seen there."""
-    here = step.directory or run.state.workdir
+    here = step.command.cwd or step.directory or run.state.workdir
     directory = None
     while here is not None and directory is None:
         directory = _maps_to(run, here)
@@ -201,11 +201,11 @@ def _maps_to(run: Run, here: str) -> str | None:
             continue
         inner = target[len(lead) :]
         if source != inner and not source.endswith("/" + inner):
-            if "/" not in inner and _is_manifest(inner):
+            if "/" not in inner and is_manifest(inner):
                 best = best if best is not None else posixpath.dirname(source)
             continue
         folder = source[: -len(inner)].rstrip("/")
-        if "/" not in inner and _is_manifest(inner):
+        if "/" not in inner and is_manifest(inner):
             return folder
         best = best if best is not None else folder
     return best
@@ -219,7 +219,8 @@ _MANIFEST = re.compile(
 )
 
 
-def _is_manifest(name: str) -> bool:
+def is_manifest(name: str) -> bool:
+    """Whether a file of this name declares dependencies."""
     return bool(_MANIFEST.fullmatch(name))
 
 
@@ -229,7 +230,7 @@ def _as_seen(run: Run, step: PackageStep, word: str | None, directory: str) -> s
         return word
     glued = re.match(r"-[rce](?=[^\s-])", word)
     lead, path = (glued[0], word[2:]) if glued else ("", word)
-    cwd = step.directory or run.state.workdir
+    cwd = step.command.cwd or step.directory or run.state.workdir
     if not path.startswith("/") and cwd is None:
         return word
     full = posixpath.normpath(posixpath.join(cwd or "/", path))

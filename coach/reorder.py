@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from coach import hoist
 from coach.dockerfile import Instruction, Stage
-from coach.layers import Placed
+from coach.layers import Placed, clean
 from coach.model import Edit, Safety, Span
-from coach.order import Verdict
+from coach.order import Verdict, is_manifest
 from coach.shell import Command
 from coach.site import Run, Site
 from coach.steps import Action
@@ -36,6 +37,8 @@ _HARMLESS_PAIRS = {
     ("go", "clean"), ("go", "version"), ("node", "-v"), ("node", "--version"), ("npm", "-v"), ("npm", "--version"),
     ("python", "--version"), ("uv", "cache"), ("bundle", "config"), ("npm", "set"), ("yarn", "set"), ("npm", "prune"),
 }  # fmt: skip
+# Variables that change what is compiled, not what is downloaded: in a download they would only split its cache.
+_COMPILES_ONLY = frozenset({"CGO_ENABLED", "GOOS", "GOARCH", "GOARM", "GOAMD64", "GOARM64", "CC", "CXX", "RUSTFLAGS"})
 _ITEM_STATE = frozenset({"cd", "export", "set", "umask", "source", ".", "unset"})
 
 
@@ -100,10 +103,6 @@ class _Window:
         for verdict in self.verdicts:
             if verdict.culprits and verdict.closure is None:
                 raise CannotReorderError(f"the manifests of `{verdict.says}` were not found in the repository")
-            if verdict.step.via:
-                raise CannotReorderError(f"the install hides in {verdict.step.via}")
-            if verdict.step.command.guarded:
-                raise CannotReorderError(f"`{verdict.says}` runs only under a condition")
 
     # --- moving the COPY -------------------------------------------------------------------------------------------
 
@@ -152,21 +151,30 @@ class _Window:
         stays = True
         for verdict in here:
             assert verdict.closure is not None
+            command = verdict.step.command
+            raw = [word.raw for word in command.peeled]
             found = hoist.hoist(
-                self.site.tree, verdict.step.manager, verdict.words, verdict.directory, self.site.context
+                self.site.tree, verdict.step.manager, verdict.words, verdict.directory, self.site.context, raw
             )
             self._note(found.reasons)
-            if found.first is None and not found.unchanged:
-                raise CannotReorderError(f"`{verdict.says}` cannot download without the source")
+            if found.first is None:
+                raise CannotReorderError(found.reasons[0] if found.reasons else f"`{verdict.says}` needs the source")
             if found.unchanged:
+                if verdict.step.via:
+                    raise CannotReorderError(f"the install hides in {verdict.step.via}")
+                if command.guarded:
+                    raise CannotReorderError(f"`{verdict.says}` runs only under a condition")
                 continue
             stays = False
-            assert found.first is not None
-            lead = self._lead_of(run, verdict.step.command)
-            fetches.append(f"{self._head_of(run)}{lead}{found.first}")
+            fetches.append(f"{self._head_of(run)}{self._lead_of(run, verdict)}{found.first}")
             self.made.says.append(
                 f"`{found.first}` downloads before the source is there; line {run.line} does the rest."
             )
+            if found.later is not None and found.later != " ".join(raw):
+                if not command.exact or not command.peeled or verdict.step.via:
+                    raise CannotReorderError(f"the command in line {run.line} cannot be replaced")
+                start, end = run.offset(command.peeled[0].start), run.offset(command.peeled[-1].end)
+                self.made.edits.append(Edit(self.doc.path, Span(start, end), found.later.encode()))
             if later:
                 raise CannotReorderError(f"another build stands between the source and line {run.line}")
         if stays is False and any(verdict.step.action is Action.INSTALL for verdict in here) and len(here) > 1:
@@ -185,11 +193,14 @@ class _Window:
             return "RUN "
         return self.doc.content[start:end].decode("utf-8", "surrogateescape")
 
-    def _lead_of(self, run: Run, command: Command) -> str:
-        """``cd`` and ``export`` items that stand before ``command`` in its RUN, and its own assignments."""
+    def _lead_of(self, run: Run, verdict: Verdict) -> str:
+        """``cd`` and ``export`` items that stand before the command in its RUN, and its own assignments."""
+        command = verdict.step.command
+        if verdict.step.via:
+            here = self.site.graph.state(run.instruction).workdir
+            return f"cd {shlex.quote(command.cwd)} && " if command.cwd not in (None, here) else ""
         return self._prefix(run, command.item) + "".join(
-            run.script.source[word.start : word.end] + " " if "=" in word.raw else f"{name}={word.raw} "
-            for name, word in command.assignments
+            f"{name}={word.raw} " for name, word in command.assignments if name not in _COMPILES_ONLY
         )
 
     def _prefix(self, run: Run, item: int) -> str:
@@ -298,7 +309,7 @@ class _Window:
         cut_out = "".join(self._text(self._lines(item)) for item in late)
         for item in late:
             self._replace(self._lines(item), "")
-        moved = "".join(self._text(self._lines(copy)) for copy in moving)
+        moved = "".join(self._without_manifests(copy, verdicts) for copy in moving)
         for copy in moving:
             self._replace(self._lines(copy), manifests[copy.span.start])
         here = "".join(manifests[copy.span.start] for copy in staying) + downloads + cut_out + moved
@@ -316,6 +327,21 @@ class _Window:
             raise CannotReorderError("manifests are copied below another build")
         if all(not text for text in manifests.values()) and not fetches and not moving and not late:
             raise CannotReorderError("the manifests are already there, yet the install stands too low")
+
+    def _without_manifests(self, copy: Instruction, verdicts: list[Verdict]) -> str:
+        """The text of a COPY that moves down, less the files it names that now have a line of their own above."""
+        text = self._text(self._lines(copy))
+        needed = {source for verdict in verdicts if verdict.closure for source in verdict.closure.files}
+        lead = f"{self.site.context}/" if self.site.context else ""
+        named = [word for word in copy.words[:-1] if f"{lead}{clean(word)}" in needed]
+        rest = len(copy.words) - 1 - len(named)
+        if copy.json or not named or rest < 1 or not copy.words[-1].endswith("/"):
+            return text
+        for word in named:
+            text, found = re.subn(rf"(?<=\s){re.escape(word)}[ \t]+(?=\S)", "", text, count=1)
+            if not found:
+                return self._text(self._lines(copy))
+        return text
 
     def _replace(self, span: Span, text: str) -> None:
         if not self.doc.content[span.start : span.end].endswith(b"\n") and text.endswith(self.eol):
@@ -431,14 +457,14 @@ class _Window:
 
 
 def _rank(path: str) -> int:
-    """Manifests before the files that only configure the tool."""
+    """Manifests before the files they include, those before the files that only configure the tool."""
     name = posixpath.basename(path)
-    return 1 if name.startswith(".") else 0
+    return 2 if name.startswith(".") else 0 if is_manifest(name) else 1
 
 
 def _seen(folder: str, workdir: str | None) -> str:
     """``folder`` as one would write it with ``workdir`` in force, without a final slash."""
-    if workdir is None:
+    if workdir is None or (workdir == "/" and folder != "/"):
         return folder.rstrip("/")
     if folder == workdir:
         return "."

@@ -16,18 +16,16 @@ SECTION = "`.dockerignore`"
 ANTI_PATTERN = "Missing `.dockerignore`"
 
 _SHOWN = 4
-# Junk that makes the answer; caches and logs only ride along in the patch.
-_DECIDES = frozenset({"git", "dependencies", "output", "secret"})
 
 
 def probe(site: Site) -> Answer:
     """``no`` when a step takes the whole context and junk gets in, or would on a developer's machine."""
     wide = wide_copies(site)
     if not wide:
-        first = site.cite(site.final.head.line, "no step of this build takes the whole context")
-        return certain("yes", "only named files leave the context, so nothing else gets in", first)
+        shipped = site.cite(site.final.head.line, "no step of this build takes the whole context")
+        return certain("yes", "only named files leave the context, so nothing else gets in", shipped)
     first = wide[0]
-    found = [item for item in junk(site) if item.kind in _DECIDES]
+    found = [item for item in junk(site) if item.decides]
     if not found:
         if site.ignore is None:
             where = site.cite(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coach import hoist
 from coach.errors import CoachError
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
 from coach.order import Culprit, Verdict, verdicts
@@ -115,11 +116,16 @@ def _sketch(site: Site, wrong: list[Verdict]) -> str:
         needed = [] if closure is None else [*closure.files, *(f"{folder}/" for folder in closure.directories)]
         names = " ".join(path.removeprefix(lead) for path in needed) or "<the manifest and the lockfile>"
         copies = "\n".join(
-            f"{site.dockerfile.text(c.instruction.line, c.instruction.end_line)}  # now below the install"
-            for c in verdict.culprits
+            f"{site.dockerfile.text(c.instruction.line, c.instruction.end_line)}" for c in verdict.culprits
+        )
+        raw = [word.raw for word in verdict.step.command.peeled]
+        split = hoist.hoist(site.tree, verdict.step.manager, verdict.words, verdict.directory, site.context, raw)
+        first = split.first or f"<the part of `{verdict.says}` that only downloads>"
+        rest = (
+            "" if split.unchanged else f"\n{site.dockerfile.text(verdict.run.line, verdict.run.instruction.end_line)}"
         )
         parts.append(
-            f"Line {verdict.run.line}: copy only what `{verdict.says}` reads, install, then copy the rest.\n\n"
-            f"```dockerfile\nCOPY {names} ./\nRUN {verdict.says}\n{copies}\n```"
+            f"Line {verdict.run.line}: copy only what `{verdict.says}` reads, download, then copy the rest.\n\n"
+            f"```dockerfile\nCOPY {names} ./\nRUN {first}\n{copies}{rest}\n```"
         )
     return "\n\n".join(parts)

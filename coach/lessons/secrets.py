@@ -74,8 +74,8 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     try:
         edits, reasons = _mounts(site, args)
         for build in {build.path + str(build.line): build for leak in args for build in leak.builds}.values():
-            names = {leak.name: secret_id(leak.name) for leak in args if build in leak.builds}
-            change = ci.change(site.tree, build, SecretArgs(names))
+            ids = {leak.name: secret_id(leak.name) for leak in args if build in leak.builds}
+            change = ci.change(site.tree, build, SecretArgs(ids))
             if change.safety is Safety.SHOW:
                 return Remedy(Safety.SHOW, reasons=change.reasons, guidance=f"{change.guidance}\n\n{rotate}")
             edits += change.edits
@@ -84,8 +84,8 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     except CoachError as error:
         return Remedy(Safety.SHOW, reasons=(error.says,), guidance="\n".join(f"- {_advice(leak)}" for leak in args))
     if not any(leak.builds for leak in args):
-        flags = " ".join(f"--secret id={secret_id(leak.name)},env={leak.name}" for leak in args)
-        reasons.append(f"every build of this file has to pass {flags} instead of --build-arg")
+        wanted = " ".join(f"--secret id={secret_id(leak.name)},env={leak.name}" for leak in args)
+        reasons.append(f"every build of this file has to pass {wanted} instead of --build-arg")
     names = ", ".join(dict.fromkeys(leak.name for leak in args))
     guidance = f"{names} is mounted for the steps that read it and no longer declared as an argument. {rotate}"
     return Remedy(Safety.REVIEW, tuple(edits), (_NEEDS, *dict.fromkeys(reasons)), guidance)
