@@ -8,6 +8,7 @@ Mermaid on purpose in these points only:
 - an unknown or broken HTML tag in a label (``<name>``) is kept as typed, where Mermaid drops it and what it holds;
 - ``swimlane-beta``, which shares the grammar, is not a flowchart here;
 - an arrow whose halves do not fit (``A x-- no -->B``) is a plain arrow, as it is drawn; direction ``BR`` is ``TB``;
+- what a directive (``%%{init: …}%%``) says is not looked at, though a few impossible ones make Mermaid fail;
 - members of a subgraph are vertices and subgraphs only (Mermaid also lists stray ``;`` and accessible titles).
 """
 
