@@ -381,3 +381,31 @@ def _runtime(reference: Reference, tag: str, match: re.Match[str], templates: tu
 def _fits(hole: re.Match[str], values: Mapping[str, str]) -> bool:
     value = values.get(hole["name"], "")
     return (bool(value) or bool(hole["optional"])) and (hole["choices"] is None or value in hole["choices"].split("|"))
+
+
+_ALPINE = re.compile(r"(?:(?P<v>.+?)-)?alpine[\d.]*")
+_PLAIN = re.compile(r"(?P<v>.+?)(?:-(?:slim|trixie|bookworm|bullseye|buster|resolute|noble|jammy|focal))*")
+_TWINS = frozenset({"node", "python", "golang", "rust", "ruby", "temurin", "elixir", "bun", "php"})
+
+
+def twin(ref: str, libc: Libc, *, full: bool) -> str | None:
+    """The same software and version on the other C library; ``full`` asks for the variant with build tools.
+
+    ``None`` when the image is not known to come in both kinds.
+    """
+    facts = lookup(ref)
+    if facts is None or facts.family not in _TWINS or facts.libc is None:
+        return None
+    tag = facts.reference.tag or "latest"
+    match = _ALPINE.fullmatch(tag) if facts.libc is Libc.MUSL else _PLAIN.fullmatch(tag)
+    if match is None:
+        return None
+    version = "" if (match["v"] or "") in ("latest", "slim", *_RELEASES) else match["v"] or ""
+    if libc is Libc.MUSL:
+        made = f"{version}-alpine" if version else "alpine"
+    else:
+        slim = not full and facts.family in ("node", "python", "ruby", "elixir", "bun")
+        made = "-".join(part for part in (version, "slim" if slim else "") if part) or "latest"
+    found = facts.reference.with_tag(made)
+    other = lookup(found)
+    return found if other is not None and other.libc is libc else None

@@ -1,0 +1,386 @@
+"""Does the final stage run as root?"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+
+from coach.dockerfile import Instruction, Stage
+from coach.errors import CoachError, InputError
+from coach.images import Role
+from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
+from coach.shell import Script, parse
+from coach.shipped import Shipped
+from coach.site import Site
+
+NODE = "nonroot"
+FIX = "F12"
+SECTION = "Run as a numeric user"
+ANTI_PATTERN = "Root in the final stage"
+
+UNPRIVILEGED = 65532  # the number distroless uses for `nonroot`; nothing else has it
+_DROPPERS = frozenset(
+    {"su-exec", "gosu", "setpriv", "runuser", "su", "chpst", "s6-setuidgid", "setuidgid", "start-stop-daemon", "capsh"}
+)
+_MASTERS = {
+    "nginx": "nginx runs its workers as its own user",
+    "httpd": "httpd runs its workers as its own user",
+    "httpd-foreground": "httpd runs its workers as its own user",
+    "apache2-foreground": "Apache runs its workers as www-data",
+    "php-fpm": "php-fpm runs its workers as its own user",
+    "supervisord": "supervisord can run each program as its own user",
+    "s6-svscan": "s6 can run each program as its own user",
+}
+_WRAPPERS = frozenset({"tini", "dumb-init", "catatonit", "docker-init"})
+_STATES = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Who the container starts as. ``root`` is ``None`` where it cannot be told."""
+
+    root: bool | None
+    sure: bool
+    says: str
+    line: int
+    instruction: Instruction | None = None
+
+
+def probe(site: Site) -> Answer:
+    """``yes`` when the container's first process starts as uid 0."""
+    shipped = Shipped(site)
+    verdict = _verdict(shipped)
+    evidence = site.cite(verdict.line, verdict.says)
+    if verdict.root is None:
+        return unknown(
+            f"{verdict.says}, so who the container runs as cannot be told",
+            f"docker image inspect --format '{{{{.Config.User}}}}' {shipped.base_named} (empty means root)",
+            evidence,
+        )
+    if not verdict.root:
+        answer = certain if verdict.sure else likely
+        return answer("no", verdict.says, evidence)
+    start = shipped.start
+    if shipped.base_ref == "scratch" and start.entrypoint is None and start.command is None:
+        return likely(
+            "no", "the image only holds files: it has neither CMD nor ENTRYPOINT, so nothing runs in it", evidence
+        )
+    drop = _drop(shipped)
+    if drop is not None:
+        return likely("yes", f"the container starts as root; {drop.says}", evidence, drop)
+    answer = certain if verdict.sure else likely
+    return answer("yes", f"{verdict.says}, so the container runs as root", evidence)
+
+
+def _verdict(shipped: Shipped) -> _Verdict:
+    site = shipped.site
+    said = shipped.instructions("USER")
+    if said:
+        last = said[-1]
+        user = site.graph.state(last).expand(last.value).text
+        dynamic = "$" in last.value
+        if user is None:
+            return _Verdict(None, False, "USER is a variable without a known value", last.line, last)
+        root = _is_root(user)
+        shown = f"USER {user}" if not dynamic else f"USER is a variable that is {user} unless a build passes another"
+        return _Verdict(root, not dynamic, shown, last.line, last)
+    line = shipped.base_line
+    if shipped.base_ref == "scratch":
+        return _Verdict(True, True, "scratch has no user of its own and no USER is set", line)
+    facts = shipped.base
+    if facts is None or facts.user is None:
+        named = shipped.base_named
+        return _Verdict(None, False, f"no USER is set and the default user of {named} is not known", line)
+    if _is_root(facts.user):
+        return _Verdict(True, True, f"no USER is set and {shipped.base_named} defaults to root", line)
+    return _Verdict(False, True, f"{shipped.base_named} runs as user {facts.user} by itself", line)
+
+
+def _is_root(user: str) -> bool:
+    name = user.split(":", 1)[0].strip()
+    return name in ("root", "") or (name.isascii() and name.isdigit() and int(name) == 0)
+
+
+def _drop(shipped: Shipped) -> Evidence | None:
+    """Where root is given up when the container starts, if anywhere."""
+    site, start = shipped.site, shipped.start
+    said = start.entrypoint or start.command
+    line = said.line if said is not None else shipped.base_line
+    found = _drop_in(start.script)
+    if found is not None:
+        return site.cite(line, found)
+    script = _script_file(shipped)
+    if script is not None:
+        path, text = script
+        for command in parse(text).commands:
+            if command.name in _DROPPERS or command.user not in (None, "root", "0"):
+                at = text[: command.start].count("\n") + 1
+                name = command.name if command.name in _DROPPERS else "it"
+                return site.cite(at, f"the entrypoint gives up root with {name}", path=path)
+    facts = shipped.base
+    if facts is not None and facts.drops and start.entrypoint is None:
+        own = start.command is None or _keeps_server(start.words)
+        if own:
+            return site.cite(shipped.base_line, f"{shipped.base_named}: {facts.drops}")
+    return None
+
+
+def _keeps_server(words: tuple[str, ...]) -> bool:
+    """Whether a CMD leaves the base image's own entrypoint in charge (its server, or options for it)."""
+    if not words:
+        return False
+    name = posixpath.basename(words[0])
+    return words[0].startswith("-") or name in _MASTERS or name in ("postgres", "mysqld", "redis-server", "mongod")
+
+
+def _drop_in(script: Script) -> str | None:
+    for command in script.commands:
+        if command.user not in (None, "root", "0"):
+            return f"it gives up root for {command.user}"
+        words = [word for word in command.words if word is not None]
+        while words and posixpath.basename(words[0]) in _WRAPPERS:
+            words = [word for word in words[1:] if not word.startswith("-")]
+        if not words:
+            continue
+        name = posixpath.basename(words[0])
+        if name in _DROPPERS:
+            return f"it gives up root with {name}"
+        if name in _MASTERS:
+            return _MASTERS[name]
+        if words[0] == "/init":
+            return "s6's init can run each program as its own user"
+    return None
+
+
+def _script_file(shipped: Shipped) -> tuple[str, str] | None:
+    """Repository path and text of the script that the container starts with, when the repository holds it."""
+    start = shipped.start
+    view = shipped.site.layers.view(shipped.stage)
+    state = shipped.site.graph.state_at_end(shipped.stage)
+    for command in start.script.commands:
+        for word in command.words[:4]:
+            if word is None or word.startswith("-"):
+                continue
+            places = [posixpath.normpath(posixpath.join(state.workdir or "/", word))]
+            if "/" not in word:
+                places += [f"{folder}/{word}" for folder in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin")]
+            for place in places:
+                path = view.get(place)
+                if path is None:
+                    continue
+                try:
+                    content = shipped.site.read(path)
+                except InputError:
+                    continue
+                head = content[:64].split(b"\n", 1)[0]
+                if content.startswith(b"#!") and b"sh" in head:
+                    return path, content.decode("utf-8", "replace")
+    return None
+
+
+def remedy(site: Site, answer: Answer) -> Remedy | None:
+    """A numeric USER before the container's command; guidance where the image needs root to start."""
+    if answer.choice != "yes":
+        return None
+    shipped = Shipped(site)
+    verdict = _verdict(shipped)
+    if _drop(shipped) is not None:
+        says = (
+            "The container starts as root and gives it up by itself. Where Kubernetes demands `runAsNonRoot`, start it"
+        )
+        says += (
+            " with a numeric user from the outside, and give that user the directories the entrypoint would hand over."
+        )
+        return Remedy(Safety.SHOW, reasons=("the entrypoint needs root to do its work",), guidance=says)
+    facts = shipped.base
+    if facts is not None and facts.role is Role.SERVER:
+        other = "nginxinc/nginx-unprivileged" if shipped.base_named.split(":")[0].endswith("nginx") else "another user"
+        says = (
+            f"{shipped.base_named} expects to start as root. Use {other}, or give the server's own directories to the"
+        )
+        says += " user you choose and listen on a port above 1023."
+        return Remedy(Safety.SHOW, reasons=("the server writes to directories that belong to root",), guidance=says)
+    uid, named = _pick(shipped)
+    at_home = _under_root(shipped)
+    if at_home is not None:
+        says = f"Move what runs out of /root (line {at_home.line}), which only root may enter, then add `USER {uid}`."
+        return Remedy(Safety.SHOW, reasons=("what runs lies below /root",), guidance=says)
+    try:
+        edits, reasons = _edits(shipped, verdict, uid)
+        if probe(site.after(edits)).choice != "no":
+            return _show(uid)
+    except CoachError:
+        return _show(uid)
+    who = f"{uid} is the image's own user {named}" if named else f"{uid} needs no entry in /etc/passwd"
+    return Remedy(Safety.REVIEW, tuple(edits), tuple(reasons), f"{who}; a number lets Kubernetes check `runAsNonRoot`.")
+
+
+def _show(uid: str) -> Remedy:
+    return Remedy(
+        Safety.SHOW,
+        reasons=("where USER belongs cannot be told",),
+        guidance=f"Put `USER {uid}` above the CMD or ENTRYPOINT of the final stage.",
+    )
+
+
+def _pick(shipped: Shipped) -> tuple[str, str]:
+    """``uid:gid`` to run as, and the name it has in the image ("" when it has none)."""
+    made = _made_user(shipped)
+    if made is not None:
+        return made
+    facts = shipped.base
+    if facts is not None:
+        for name, user in facts.users.items():
+            if name not in ("ubuntu", "www-data"):
+                return f"{user.uid}:{user.gid}", name
+    return f"{UNPRIVILEGED}:{UNPRIVILEGED}", ""
+
+
+def _made_user(shipped: Shipped) -> tuple[str, str] | None:
+    """A user that the image's own layers already create with a number."""
+    for run in reversed(shipped.runs):
+        for command in run.script.commands:
+            if command.name not in ("useradd", "adduser"):
+                continue
+            words = [word or "" for word in command.words]
+            uid = next(
+                (_value(words, at) for at, word in enumerate(words) if re.match(r"-u$|--uid(=|$)|-u\d", word)), ""
+            )
+            gid = next((_value(words, at) for at, word in enumerate(words) if re.match(r"-g$|--gid(=|$)", word)), "")
+            if uid.isdigit() and int(uid) and words[-1] and not words[-1].startswith("-"):
+                return f"{uid}:{gid if gid.isdigit() else uid}", words[-1]
+    return None
+
+
+def _value(words: list[str], at: int) -> str:
+    word = words[at]
+    if "=" in word:
+        return word.partition("=")[2]
+    if re.match(r"-u\d", word):
+        return word[2:]
+    return words[at + 1] if at + 1 < len(words) else ""
+
+
+def _under_root(shipped: Shipped) -> Instruction | None:
+    """What puts the program below /root, whose mode keeps everyone else out."""
+    site = shipped.site
+    for stage in shipped.lineage:
+        for instruction in stage.body:
+            if instruction.name in ("COPY", "ADD") and instruction.words:
+                target = site.graph.state(instruction).expand(instruction.words[-1]).text or ""
+                workdir = site.graph.state(instruction).workdir or "/"
+                if (posixpath.join(workdir, target) + "/").startswith("/root/"):
+                    return instruction
+            if instruction.name == "ENV" and any(
+                key == "PATH" and re.search(r"(?:^|:)\"?(?:/root/|~/|\$HOME/|\$\{HOME\}/)", value or "")
+                for key, value in instruction.pairs
+            ):
+                return instruction
+    return None
+
+
+def _edits(shipped: Shipped, verdict: _Verdict, uid: str) -> tuple[list[Edit], list[str]]:
+    site, stage = shipped.site, shipped.stage
+    reasons = _reasons(shipped, uid)
+    said = verdict.instruction
+    if said is not None and "$" in said.value:
+        default = _default(shipped, said)
+        if default is not None:
+            return [Edit(site.path, default, uid.split(":")[0].encode())], reasons
+    if said is not None and said.stage == stage.index and not _work_after(stage, said):
+        start = said.offset(0)
+        return [Edit(site.path, Span(start, said.offset(len(said.value.rstrip()) - 1) + 1), uid.encode())], reasons
+    tag = _nonroot_tag(shipped)
+    if said is None and tag is not None:
+        return [tag], reasons
+    edits = []
+    eol = site.dockerfile.eol
+    owned = _volumes(stage, site)
+    if owned and shipped.base is not None and shipped.base.shell and not shipped.instructions("USER"):
+        first = next(found for found in stage.body if found.name == "VOLUME")
+        folders = " ".join(owned)
+        line = f"RUN mkdir -p {folders} && chown {uid} {folders}".encode()
+        edits.append(Edit(site.path, Span(first.span.start, first.span.start), line + eol))
+    edits.append(_insert(site, stage, f"USER {uid}".encode()))
+    return edits, reasons
+
+
+def _insert(site: Site, stage: Stage, line: bytes) -> Edit:
+    """``line`` above the first CMD or ENTRYPOINT that no RUN follows, else at the end of the stage."""
+    eol = site.dockerfile.eol
+    last_work = max((found.span.start for found in stage.body if found.name in _STATES), default=-1)
+    for found in stage.body:
+        if found.name in ("CMD", "ENTRYPOINT") and found.span.start > last_work:
+            return Edit(site.path, Span(found.span.start, found.span.start), line + eol)
+    end = stage.body[-1].span.end if stage.body else stage.head.span.end
+    return Edit(site.path, Span(end, end), eol + line)
+
+
+def _work_after(stage: Stage, said: Instruction) -> bool:
+    return any(found.name == "RUN" and found.span.start > said.span.start for found in stage.body)
+
+
+def _nonroot_tag(shipped: Shipped) -> Edit | None:
+    """The FROM of a distroless image without a tag of its own, moved to ``:nonroot``."""
+    facts, stage = shipped.base, shipped.stage
+    ref = shipped.base_ref
+    if facts is None or facts.family != "distroless" or len(shipped.lineage) != 1 or ref != stage.base:
+        return None
+    if facts.reference.digest or facts.reference.tag not in ("", "latest", "debug"):
+        return None
+    tag = "debug-nonroot" if facts.reference.tag == "debug" else "nonroot"
+    at = stage.head.value.find(stage.base)
+    span = Span(stage.head.offset(at), stage.head.offset(at + len(stage.base) - 1) + 1)
+    return Edit(shipped.site.path, span, facts.reference.with_tag(tag).encode())
+
+
+def _default(shipped: Shipped, said: Instruction) -> Span | None:
+    """Where the default of the ARG behind USER stands, when that default is what makes it root."""
+    name = re.fullmatch(r"\"?\$\{?(\w+)\}?(?::\"?\$?\{?\w+\}?)?\"?", said.value.strip())
+    if name is None:
+        return None
+    for found in reversed(shipped.instructions("ARG")):
+        for key, value in found.pairs:
+            if key == name[1] and value is not None and _is_root(value.strip("\"'")):
+                at = found.value.find("=", found.value.find(key)) + 1
+                if at and found.value[at : at + len(value)] == value:
+                    return Span(found.offset(at), found.offset(at + len(value) - 1) + 1)
+    return None
+
+
+def _volumes(stage: Stage, site: Site) -> list[str]:
+    found = []
+    for instruction in stage.body:
+        if instruction.name == "VOLUME":
+            words = instruction.words or tuple(instruction.value.split())
+            for word in words:
+                text = site.graph.state(instruction).expand(word).text
+                if text is not None and re.fullmatch(r"/[\w./-]+", text):
+                    found.append(text)
+    return found
+
+
+def _reasons(shipped: Shipped, uid: str) -> list[str]:
+    site = shipped.site
+    reasons = [f"whatever the program writes to must belong to {uid}; the repository does not tell what that is"]
+    ports = _low_ports(shipped)
+    if ports:
+        reasons.append(f"port {', '.join(ports)} is below 1024: not every runtime lets an unprivileged user bind it")
+    volumes = [word for stage in shipped.lineage for word in _volumes(stage, site)]
+    if volumes:
+        reasons.append(f"existing volumes at {', '.join(volumes)} keep their owner and must be handed over once")
+    start = {word for command in shipped.start.script.commands for word in command.words if word}
+    if start & {"pnpm", "yarn", "corepack", "uv", "poetry", "pipenv"}:
+        reasons.append("the command starts a package manager, which may want a HOME it can write to")
+    return reasons
+
+
+def _low_ports(shipped: Shipped) -> list[str]:
+    found = []
+    for instruction in shipped.instructions("EXPOSE"):
+        for word in instruction.words or tuple(instruction.value.split()):
+            number = word.split("/")[0]
+            if number.isdigit() and 0 < int(number) < 1024:
+                found.append(number)
+    return found
