@@ -11,10 +11,28 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
+from coach.manifests.compiled_facts import Cgo, GoFacts, RustFacts, go_facts, rust_facts
 from coach.manifests.gather import Closure, Request
+from coach.manifests.node_facts import Addon, NodeFacts, node_facts
+from coach.manifests.python_facts import Dependency, PythonFacts, python_facts
 from coach.model import Tree
 
-__all__ = ["Closure", "closure", "managers"]
+__all__ = [
+    "Addon",
+    "Cgo",
+    "Closure",
+    "Dependency",
+    "GoFacts",
+    "NodeFacts",
+    "PythonFacts",
+    "RustFacts",
+    "closure",
+    "go_facts",
+    "managers",
+    "node_facts",
+    "python_facts",
+    "rust_facts",
+]
 
 
 class Ecosystem(Protocol):

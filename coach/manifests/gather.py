@@ -12,6 +12,9 @@ from coach.manifests.globs import matches
 from coach.model import Tree
 
 
+_MOST_LOOKUPS = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Closure:
     """What a dependency install needs of the repository, and how sure that is.
@@ -60,6 +63,7 @@ class Gather(Files):
         self.files: set[str] = set()
         self.directories: set[str] = set()
         self.members: set[str] = set()
+        self._asked: dict[str, int] = {}
         self._uncertain: dict[str, None] = {}
         self._reads: dict[str, None] = {}
 
@@ -127,7 +131,10 @@ class Gather(Files):
         return bool(self._reads)
 
     def line(self, path: str, needle: str) -> int:
-        """The line of ``path`` where ``needle`` first stands, or 0."""
+        """The line of ``path`` where ``needle`` first stands, or 0; also 0 once a file was asked about too often."""
+        self._asked[path] = self._asked.get(path, 0) + 1
+        if self._asked[path] > _MOST_LOOKUPS:
+            return 0
         return line_of(self.text(path), needle)
 
     def projects(self, root: str, manifest: str, patterns: Iterable[str], ordered: bool = True) -> list[str]:

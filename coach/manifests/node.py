@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from coach.manifests.files import at, join, strings, table, upwards
 from coach.manifests.gather import Closure, Gather, Request, flag, shown, values
 from coach.manifests.lifecycle import Scripts, prisma
+from coach.model import Tree
 
 MANAGERS = frozenset(("npm", "yarn", "yarn-classic", "yarn-berry", "pnpm", "bun"))
 
@@ -77,6 +78,11 @@ def flavour(gather: Gather, directory: str) -> str:
         if lock is not None:
             return "berry" if "\n__metadata:" in lock[:2_000] else "yarn"
     return "yarn"
+
+
+def berry(tree: Tree, directory: str, context: str) -> bool:
+    """Whether yarn in ``directory`` is yarn 2 or later."""
+    return flavour(Gather(Request(tree, "yarn", ("yarn",), directory, context)), directory) == "berry"
 
 
 def members(gather: Gather, root: str, family: str) -> list[str]:

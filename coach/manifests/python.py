@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from coach.manifests.files import at, join, parent, strings, table, upwards
+from coach.manifests.files import at, join, parent, strings, table, upwards, within
 from coach.manifests.gather import Closure, Gather, Request, flag, shown, split, values
 
 MANAGERS = frozenset(
@@ -281,14 +281,17 @@ def _file_url(url: str) -> str:
 
 
 def _local_project(gather: Gather, target: str, directory: str, path: str, line: int) -> None:
-    """A project directory that is built and installed."""
+    """A project that is built and installed: named by the command it is the source, in a file a dependency."""
     gather.add_all(target, _PROJECT)
     for name in _named_by_project(gather, target):
         gather.add(join(target, name))
-    what = "the project itself" if target in (directory, gather.context) else f"the local project `{shown(target)}`"
     if target != directory:
         gather.add_dir(target)
-    gather.reads(f"installs {what}, which is built from its source", path, line)
+    if not path:
+        what = "the project itself" if target == directory else f"`{shown(target or '.')}`"
+        gather.reads(f"installs {what}, which is built from its source")
+    elif within(directory, target):
+        gather.reads("installs the project itself, which is built from its source", path, line)
 
 
 def _named_by_project(gather: Gather, directory: str) -> list[str]:
@@ -469,7 +472,8 @@ def _uv_sources(gather: Gather, workspace: _Workspace) -> None:
         for source in table(uv, "sources").values():
             for entry in source if isinstance(source, list) else [source]:
                 relative = table(entry).get("path")
-                if isinstance(relative, str) and not flag(gather.words, "--no-install-local"):
+                skipped = flag(gather.words, "--frozen") and flag(gather.words, "--no-install-local")
+                if isinstance(relative, str) and not skipped:
                     target = join(directory, relative)
                     if target in own:
                         continue
