@@ -11,7 +11,6 @@ from coach.manifests.files import Files, join, line_of, within
 from coach.manifests.globs import matches
 from coach.model import Tree
 
-
 _MOST_LOOKUPS = 500
 
 

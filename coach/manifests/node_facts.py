@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coach.knowledge import native
 from coach.manifests.files import Files, at, line_of, strings, table
@@ -45,13 +45,13 @@ class NodeFacts:
     path: str = ""
     name: str = ""
     version: str = ""
-    scripts: Mapping[str, str] = native.EMPTY
+    scripts: Mapping[str, str] = field(default_factory=dict)
     start: str = ""
     main: str = ""
     module: str = "commonjs"
-    engines: Mapping[str, str] = native.EMPTY
-    dependencies: Mapping[str, str] = native.EMPTY
-    dev_dependencies: Mapping[str, str] = native.EMPTY
+    engines: Mapping[str, str] = field(default_factory=dict)
+    dependencies: Mapping[str, str] = field(default_factory=dict)
+    dev_dependencies: Mapping[str, str] = field(default_factory=dict)
     package_manager: str = ""
     manager: str = ""
     lockfile: str = ""
@@ -63,7 +63,7 @@ class NodeFacts:
     output_line: int = 0
     config: str = ""
     prisma: str = ""
-    lines: Mapping[str, int] = native.NO_LINES
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coach.knowledge import native
 from coach.manifests.files import Files, at, line_of, strings, table
@@ -39,7 +39,7 @@ class PythonFacts:
     dependencies: tuple[Dependency, ...] = ()
     framework: str = ""
     entry: str = ""
-    scripts: Mapping[str, str] = native.EMPTY
+    scripts: Mapping[str, str] = field(default_factory=dict)
     native: tuple[Dependency, ...] = ()
     compiled: tuple[Dependency, ...] = ()
     servers: tuple[str, ...] = ()
