@@ -469,7 +469,7 @@ def _seen(folder: str, workdir: str | None) -> str:
     if folder == workdir:
         return "."
     lead = workdir.rstrip("/") + "/"
-    return "./" + folder[len(lead) :] if folder.startswith(lead) else folder.rstrip("/")
+    return folder[len(lead) :] if folder.startswith(lead) else folder.rstrip("/")
 
 
 # Where an install puts its result beside the manifest: a later COPY of the source must not bring the host's own.

@@ -76,7 +76,7 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     if answer.choice != "no":
         return None
     found = junk(site)
-    patterns = list(dict.fromkeys(item.pattern for item in found)) or [".git", "**/.env", "**/*.log"]
+    patterns = list(dict.fromkeys((*(item.pattern for item in found), *_always(site))))
     kept = [pattern for pattern in patterns if not _needed(site, pattern)]
     dropped = [pattern for pattern in patterns if pattern not in kept]
     if not kept:
@@ -103,6 +103,18 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     except CoachError as error:
         return Remedy(Safety.SHOW, reasons=(error.says,), guidance=guidance)
     return Remedy(Safety.REVIEW, (edit,), tuple(reasons), guidance)
+
+
+# What no image wants, whatever the project; each line is left out where the ignore file covers it already.
+_COMMON = ((".git", ".git"), ("**/.env", "a/.env"), ("**/*.log", "a/debug.log"))
+
+
+def _always(site: Site) -> list[str]:
+    return [
+        pattern
+        for pattern, example in _COMMON
+        if (site.ignore is None or not site.ignore.ignores(example)) and (pattern != ".git" or uses_git(site) is None)
+    ]
 
 
 def _needed(site: Site, pattern: str) -> bool:
