@@ -16,6 +16,7 @@ from coach.ci.docker_cli import Arg, Invocation
 from coach.ci.nouns import WORKSPACE, Value, differs_per_commit, static
 from coach.errors import InputError
 from coach.model import Tree, is_file
+from coach.redact import credential_name
 
 MAX_DEPTH = 4
 MAX_CALLS = 400
@@ -112,11 +113,11 @@ class Text:
     cwd: str | None
 
 
-def calls(tree: Tree, text: Text) -> list[Call]:
-    """Image commands that ``text`` runs, in order."""
+def calls(tree: Tree, text: Text, follow: bool = True) -> list[Call]:
+    """Image commands that ``text`` runs, in order; ``follow``: also those in the files it calls."""
     if not INTERESTING.search(text.source.text) and not FOLLOWED.search(text.source.text):
         return []
-    return list(_Reader(tree).read(text, 0))
+    return list(_Reader(tree).read(text, 0 if follow else MAX_DEPTH))
 
 
 def script_of(text: Text) -> shell.Script:
@@ -151,7 +152,7 @@ def word_value(word: shell.Word, holes: Sequence[Value], env: Mapping[str, Value
         None,
         shown,
         why,
-        any(part.secret for part in parts),
+        any(part.secret for part in parts) or any(credential_name(name) for name in _VARIABLE.findall(raw)),
         any(part.per_commit for part in parts) or differs_per_commit(raw),
         options,
         next((part.condition for part in parts if part.condition), ""),
@@ -240,7 +241,7 @@ class _Reader:
         if (path, str(cwd)) in self.seen:
             return
         self.seen.add((path, str(cwd)))
-        content = _script_text(self.tree, path)
+        content = script_text(self.tree, path)
         if content is None or not (INTERESTING.search(content) or FOLLOWED.search(content)):
             return
         filled = own_folder(content, posixpath.dirname(path))
@@ -368,7 +369,8 @@ def own_folder(content: str, folder: str) -> Filled:
     return substitute(content, _FOLDER, value)
 
 
-def _script_text(tree: Tree, path: str) -> str | None:
+def script_text(tree: Tree, path: str) -> str | None:
+    """A file's text when it is a shell script of reasonable size."""
     try:
         content = tree.read(path)
     except InputError:
@@ -514,8 +516,3 @@ class Makefile:
             any(hole.secret for hole in filled.holes),
             any(hole.per_commit for hole in filled.holes) or differs_per_commit(self.variables[name]),
         )
-
-
-def reader(tree: Tree) -> _Reader:
-    """For the one who lists scripts and Makefiles themselves."""
-    return _Reader(tree)

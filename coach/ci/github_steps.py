@@ -131,7 +131,7 @@ class Steps:
             filled_directory = self.scope.fill(wanted.shown)
             cwd = paths.join("", filled_directory.text) if filled_directory.text is not None else None
         shell_text = Text(filled, self._shell_env(), cwd)
-        self.box.run(shell_text, doc.path, source.line, *self._caller(doc, caller))
+        self.box.run(shell_text, source.place, *self._caller(doc, caller))
         return self._written(step, shell_text) if writes else {}
 
     def _caller(self, doc: Doc, caller: tuple[str, int]) -> tuple[str, int]:
@@ -343,7 +343,7 @@ class Steps:
         if node is None or node.text is None:
             return
         text = Text(self.scope.shell(node.text), self._shell_env(), "")
-        self.box.run(text, doc.path, node.source().line, *self._caller(doc, caller))
+        self.box.run(text, node.source().place, *self._caller(doc, caller))
 
     def _other(self, use: Use) -> None:
         """Wrappers of ``docker build`` whose inputs go by other names."""

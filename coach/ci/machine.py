@@ -41,12 +41,16 @@ class Machine:
     signed: list[tuple[str, int, str]] = field(default_factory=list)
     attested: list[tuple[str, int, str]] = field(default_factory=list)
     kept_paths: list[str] = field(default_factory=list)
+    thrown_away: bool = False
+    engine: int | None = None
+    engine_line: int = 0
+    engine_why: str = ""
 
     def place(self, path: str, line: int, end_line: int, cwd: str | None) -> Place:
         """A place in this job for a build that is written in ``path``."""
         notes = list(self.notes)
         keeps, keeps_line = self.keeps, self.keeps_line
-        hosted = is_self_hosted(self.runner)
+        hosted = False if self.thrown_away else is_self_hosted(self.runner)
         if self.ci and not keeps and hosted is not False and self.runner:
             if hosted and not self.fresh:
                 keeps, keeps_line = f"the self-hosted runner ({self.runner})", self.runner_line
@@ -88,6 +92,9 @@ class Machine:
     def add(self, sites: list[BuildSite], called_from: str = "", called_line: int = 0) -> None:
         """Take in what a step builds."""
         for site in sites:
+            if site.buildkit is None and site.tool in ("docker", "docker-compose") and (self.engine or 23) < 23:
+                # docs.docker.com/build/buildkit: the default builder since Engine 23.0
+                site = replace(site, buildkit=False, buildkit_line=self.engine_line, buildkit_why=self.engine_why)
             if called_from and called_from != site.path:
                 site = replace(site, called_from=called_from, called_line=called_line)
             local = [ref for ref in site.cache_to if ref.type == "local"]
@@ -124,23 +131,25 @@ class Machine:
     def run(
         self,
         text: commands.Text,
-        path: str,
-        line_at: Callable[[int], int],
+        place_at: Callable[[int], tuple[str, int]],
         called_from: str = "",
         called_line: int = 0,
+        follow: bool = True,
     ) -> None:
-        """Read one piece of shell text; ``line_at`` maps an offset in the text as written to a line of ``path``."""
-        for call in commands.calls(self.tree, text):
+        """Read one piece of shell text; ``place_at`` maps an offset in the text as written to a file and its line."""
+        for call in commands.calls(self.tree, text, follow):
             inner = call.path != ""
             if inner:
                 where, line, end_line, lines = call.path, call.line, call.end_line, call.lines
             else:
-                where, line, end_line = path, line_at(call.at), line_at(max(call.at, call.till - 1))
+                where, line = place_at(call.at)
+                end_line = place_at(max(call.at, call.till - 1))[1]
                 origin = text.source.origin
-                lines = {part.start: line_at(origin(part.start)) for part in call.invocation.parts}
+                lines = {part.start: place_at(origin(part.start))[1] for part in call.invocation.parts}
             caller, caller_line = (called_from, called_line) if called_from else ("", 0)
             if inner:
-                caller, caller_line = (called_from or path), (called_line or line_at(call.at))
+                path, at = place_at(call.at)
+                caller, caller_line = (called_from or path), (called_line or at)
             self.take(call.invocation, call.env, call.cwd, where, line, end_line, lines, caller, caller_line)
 
     def take(

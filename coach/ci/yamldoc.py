@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from coach import safe_yaml
@@ -279,6 +280,33 @@ class Source:
             return self.node.line
         place = places[min(max(index, 0), len(places) - 1)]
         return self.node.doc.text.count("\n", 0, place) + 1
+
+    def place(self, index: int) -> tuple[str, int]:
+        """File and line of character ``index`` of the text."""
+        return self.node.doc.path, self.line(index)
+
+
+class Joined:
+    """Several scalars that one shell runs one after another, joined by line ends."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self.sources = [node.source() for node in nodes]
+        self.starts: list[int] = []
+        at = 0
+        for source in self.sources:
+            self.starts.append(at)
+            at += len(source.text) + 1
+        self.text = "\n".join(source.text for source in self.sources)
+
+    def find(self, index: int) -> tuple[Source, int]:
+        """The scalar that holds character ``index``, and the index in it."""
+        number = max(bisect_right(self.starts, index) - 1, 0)
+        return self.sources[number], index - self.starts[number]
+
+    def place(self, index: int) -> tuple[str, int]:
+        """File and line of character ``index``."""
+        source, inside = self.find(index)
+        return source.place(inside)
 
 
 def read(content: bytes, path: str) -> Doc:
