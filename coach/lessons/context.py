@@ -7,7 +7,7 @@ import posixpath
 from coach import dockerignore
 from coach.errors import CoachError
 from coach.junk import Junk, junk, uses_git, wide_copies
-from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely
+from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
 from coach.site import Site
 
 NODE = "context"
@@ -25,6 +25,16 @@ def probe(site: Site) -> Answer:
         shipped = site.cite(site.final.head.line, "no step of this build takes the whole context")
         return certain("yes", "only named files leave the context, so nothing else gets in", shipped)
     first = wide[0]
+    blind = [build for build in site.builds if build.context is None]
+    if blind and len(blind) == len(site.builds):
+        note = blind[0].unsure("context")
+        where = site.cite(blind[0].line, "builds from a context that is not spelled out", path=blind[0].path)
+        return unknown(
+            f"the build context cannot be told: {note.reason if note else 'it is made up while the job runs'}",
+            "look up which folder that build sends, and run coach with --dockerfile and --context",
+            where,
+            site.cite(first.line, "takes the whole context", first.end_line),
+        )
     found = [item for item in junk(site) if item.decides]
     if not found:
         if site.ignore is None:
