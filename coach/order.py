@@ -124,7 +124,8 @@ def _fetched_before(site: Site, run: Run, step: PackageStep, earlier: Sequence[V
             continue
         if verdict.run.instruction.span.start > run.instruction.span.start:
             continue
-        same_place = verdict.step.directory == step.directory or step.action is Action.BUILD
+        everywhere = step.action is Action.BUILD or verdict.step.action is Action.FETCH
+        same_place = everywhere or verdict.step.directory == step.directory
         if same_place and (verdict.step.action is not Action.BUILD or not verdict.wrong):
             return True
     return False
@@ -150,6 +151,9 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
     by: dict[int, list[Placed]] = {}
     for placed in moving:
         by.setdefault(placed.by.span.start, []).append(placed)
+    if compiles and closure is not None and not _own_source(brought, directory or ""):
+        # dependencies compiled ahead against a stub: what else stands there is what they are built from
+        steady_files, by = (*steady_files, *dict.fromkeys(p.source for p in moving)), {}
     culprits = tuple(
         Culprit(items[0].by, _stage_of(site, items[0].by), tuple(dict.fromkeys(p.source for p in items)))
         for _, items in sorted(by.items())
@@ -170,6 +174,13 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
         doubt,
         kept=compiles and any(mount.type == "cache" for mount in run.mounts),
     )
+
+
+def _own_source(brought: Sequence[Placed], directory: str) -> bool:
+    """Whether the project's own source is among ``brought``: a ``src`` folder beside the manifest, or none at all."""
+    lead = f"{directory}/" if directory else ""
+    inner = [placed.source[len(lead) :] for placed in brought if placed.source.startswith(lead)]
+    return any(path.startswith("src/") for path in inner) or not any("/src/" in path for path in inner)
 
 
 def _names_a_known_place(site: Site, run: Run, step: PackageStep) -> bool:

@@ -12,9 +12,10 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from coach import hoist
+from coach import hoist, manifests
 from coach.dockerfile import Instruction, Stage
 from coach.layers import Placed, clean
+from coach.manifests import Closure
 from coach.model import Edit, Safety, Span
 from coach.order import Verdict, is_manifest
 from coach.shell import Command
@@ -37,6 +38,10 @@ _HARMLESS_PAIRS = {
     ("go", "clean"), ("go", "version"), ("node", "-v"), ("node", "--version"), ("npm", "-v"), ("npm", "--version"),
     ("python", "--version"), ("uv", "cache"), ("bundle", "config"), ("npm", "set"), ("yarn", "set"), ("npm", "prune"),
 }  # fmt: skip
+# Folders that hold what a build made, by their usual names.
+_OUTPUTS = frozenset(
+    "dist build out public static assets www html _site .next .output bundle release target bin".split()
+)
 # Variables that change what is compiled, not what is downloaded: in a download they would only split its cache.
 _COMPILES_ONLY = frozenset({"CGO_ENABLED", "GOOS", "GOARCH", "GOARM", "GOAMD64", "GOARM64", "CC", "CXX", "RUSTFLAGS"})
 _ITEM_STATE = frozenset({"cd", "export", "set", "umask", "source", ".", "unset"})
@@ -78,6 +83,7 @@ class _Window:
         self.doc = site.dockerfile
         self.eol = self.doc.eol.decode("ascii")
         self.runs = {run.instruction.span.start: run for run in site.runs}
+        self.closures: dict[int, Closure] = {}
 
     def edit(self) -> None:
         copies = {
@@ -87,8 +93,22 @@ class _Window:
         }
         if copies:
             self._check(list(copies.values()))
+            copies |= {item.span.start: item for item in self._outputs(min(copies))}
             self._move_copies([copies[start] for start in sorted(copies)])
         self._sink_args()
+
+    def _outputs(self, first: int) -> list[Instruction]:
+        """COPYs of another stage's build output above an install: they change with the source too, so they follow."""
+        last = max(verdict.run.instruction.span.start for verdict in self.verdicts if verdict.culprits)
+        return [
+            item
+            for item in self.stage.body
+            if first < item.span.start < last
+            and item.name == "COPY"
+            and item.flag("from") is not None
+            and isinstance(self.site.graph.source(item.flag_values("from")[0], self.stage), Stage)
+            and all(posixpath.basename(clean(word)) in _OUTPUTS for word in item.words[:-1])
+        ]
 
     def _check(self, copies: list[Instruction]) -> None:
         for copy in copies:
@@ -166,6 +186,7 @@ class _Window:
                     raise CannotReorderError(f"`{verdict.says}` runs only under a condition")
                 continue
             stays = False
+            self.closures[id(verdict)] = self._closure_of(verdict, found.first)
             fetches.append(f"{self._head_of(run)}{self._lead_of(run, verdict)}{found.first}")
             self.made.says.append(
                 f"`{found.first}` downloads before the source is there; line {run.line} does the rest."
@@ -180,6 +201,16 @@ class _Window:
         if stays is False and any(verdict.step.action is Action.INSTALL for verdict in here) and len(here) > 1:
             raise CannotReorderError(f"line {run.line} chains several installs that read the source")
         return stays
+
+    def _closure_of(self, verdict: Verdict, first: str) -> Closure:
+        """What the command that only downloads reads: often less than the whole install."""
+        assert verdict.closure is not None
+        try:
+            words = shlex.split(first)
+        except ValueError:
+            return verdict.closure
+        found = manifests.closure(self.site.tree, verdict.step.manager, words, verdict.directory, self.site.context)
+        return verdict.closure if found is None or "&&" in words or found.reads_source else found
 
     def _note(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
@@ -344,9 +375,20 @@ class _Window:
         return text
 
     def _replace(self, span: Span, text: str) -> None:
+        if not text:
+            span = self._with_blank(span)
         if not self.doc.content[span.start : span.end].endswith(b"\n") and text.endswith(self.eol):
             text = text[: -len(self.eol)]
         self.made.edits.append(Edit(self.doc.path, span, text.encode("utf-8", "surrogateescape")))
+
+    def _with_blank(self, span: Span) -> Span:
+        """Of two blank lines that would meet where lines are taken out, the lower goes too."""
+        content = self.doc.content
+        above = content[: span.start].rpartition(b"\n")[0].rpartition(b"\n")[2]
+        below, newline, _ = content[span.end :].partition(b"\n")
+        if newline and not below.strip() and span.start and not above.strip():
+            return Span(span.start, span.end + len(below) + 1)
+        return span
 
     def _insert(self, at: int, text: str) -> None:
         self.made.edits.append(Edit(self.doc.path, Span(at, at), text.encode("utf-8", "surrogateescape")))
@@ -375,7 +417,7 @@ class _Window:
         needed: dict[str, Placed] = {}
         lockfiles = set()
         for verdict in verdicts:
-            closure = verdict.closure
+            closure = self.closures.get(id(verdict), verdict.closure)
             if closure is None:
                 continue
             lockfiles.add(closure.lockfile)
