@@ -15,6 +15,7 @@ from coach import images
 from coach.dockerfile import Instruction, Stage
 from coach.errors import InputError
 from coach.images import ImageFacts
+from coach.model import Answer, likely, unknown
 from coach.shell import Command, Script, parse, parse_argv
 from coach.site import Run, Site
 from coach.steps import Action, PackageStep
@@ -26,6 +27,7 @@ _WITH_VALUE = frozenset(
     {"-t", "--target-release", "-o", "--option", "-X", "--repository", "--virtual", "-c", "--root", "-p"}
 )
 _RUNNERS = frozenset({"npx", "pnpx", "bunx"})
+_MAX_VARIANTS = 12
 _NODE_MANAGERS = frozenset({"npm", "pnpm", "yarn", "bun"})
 
 
@@ -120,10 +122,10 @@ class Start:
 class Shipped:
     """Everything the lessons on the final image ask, computed once per site."""
 
-    def __init__(self, site: Site, stage: Stage | None = None) -> None:
+    def __init__(self, site: Site, lineage: tuple[Stage, ...] | None = None) -> None:
         self.site = site
-        self.stage = site.final if stage is None else stage
-        self.lineage: tuple[Stage, ...] = site.graph.chain(self.stage)
+        self.lineage = site.graph.chain(site.final) if lineage is None else lineage
+        self.stage = self.lineage[-1]
 
     @property
     def base_line(self) -> int:
@@ -133,7 +135,7 @@ class Shipped:
     @cached_property
     def base_ref(self) -> str | None:
         """Reference of the base image, ``None`` when it cannot be told."""
-        return self.site.graph.root_image(self.stage)
+        return self.site.graph.image(self.lineage[0])
 
     @cached_property
     def base(self) -> ImageFacts | None:
@@ -156,9 +158,14 @@ class Shipped:
         return tuple(found for run in self.runs for found in os_packages(run))
 
     def packages_like(self, *kinds: str) -> list[tuple[OsPackages, tuple[str, ...]]]:
-        """Installs with a package of one of ``kinds`` ("compilers", "headers", "fetchers"), and which these are."""
+        """Installs with a package of one of ``kinds`` ("compilers", "headers", "fetchers"), and which these are.
+
+        An install behind a condition does not count: it is there for a build that asks for it.
+        """
         found = []
         for install in self.packages:
+            if install.command.guarded:
+                continue
             names = tuple(name for name in install.names if any(_listed(kind, name) for kind in kinds))
             if names:
                 found.append((install, names))
@@ -193,6 +200,35 @@ class Shipped:
     def instructions(self, name: str) -> list[Instruction]:
         """Instructions of one kind in the lineage, oldest first."""
         return [found for stage in self.lineage for found in stage.body if found.name == name]
+
+
+def variants(site: Site) -> tuple[Shipped, ...]:
+    """What may be shipped: more than one where an unknown variable picks the stage in FROM."""
+    todo = [site.graph.chain(site.final)]
+    found: list[tuple[Stage, ...]] = []
+    while todo and len(found) + len(todo) <= _MAX_VARIANTS:
+        lineage = todo.pop(0)
+        choices = site.graph.candidates(lineage[0])
+        if not choices:
+            found.append(lineage)
+        else:
+            todo += [(*site.graph.chain(choice), *lineage) for choice in choices if choice not in lineage]
+    return tuple(Shipped(site, lineage) for lineage in found or [site.graph.chain(site.final)])
+
+
+def agreed(answers: Sequence[Answer]) -> Answer:
+    """One answer for all variants of an image: theirs when they agree, else unknown."""
+    first = answers[0]
+    if len(answers) == 1:
+        return first
+    if any(answer.choice != first.choice for answer in answers) or first.choice is None:
+        return unknown(
+            "the base is picked by a variable without a known value, and the stages it may pick differ",
+            "name the value that is built for the image you ship",
+            *(answer.evidence[0] for answer in answers if answer.evidence),
+        )
+    evidence = tuple(dict.fromkeys(item for answer in answers for item in answer.evidence))
+    return likely(first.choice, first.reason, *evidence)
 
 
 def os_packages(run: Run) -> Iterator[OsPackages]:

@@ -293,8 +293,8 @@ def _node(shipped: Shipped, words: Sequence[str], workdir: str) -> _Draft:
         draft.reasons.append(f"all of {workdir} is copied, since it runs from its sources")
     else:
         draft.copies += [f"COPY --from=build {path} {path}" for path in parts]
-        names = ", ".join(posixpath.relpath(path, workdir) for path in parts)
-        draft.reasons.append(f"only {names} are copied: whatever else is read at run time must be copied too")
+        listed = ", ".join(posixpath.relpath(path, workdir) for path in parts)
+        draft.reasons.append(f"only {listed} are copied: whatever else is read at run time must be copied too")
     declared = manifest.get("dependencies")
     names = set(declared) if isinstance(declared, dict) else set()
     if "prisma" in names or "@prisma/client" in names:

@@ -72,7 +72,7 @@ def _walk(site: Site) -> tuple[list[_Mix], list[tuple[Copy, Native, str]], list[
             origin = _origin(site, copy)
             if _same_image(site, copy, stage):
                 continue
-            crosses = origin is not None and into is not None and origin.libc is not into.libc
+            crosses = origin is not None and into is not None and {origin.libc, into.libc} == {Libc.GLIBC, Libc.MUSL}
             found = natives(site, copy)
             if crosses:
                 crossings.append(copy)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from coach.errors import CoachError, InputError
 from coach.images import Role
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
-from coach.shipped import DevInstall, Shipped, dev_installs, is_build, later_runtime
+from coach.shipped import DevInstall, Shipped, agreed, dev_installs, is_build, later_runtime, variants
 from coach.site import Run, Site
 from coach.split import CannotSplitError, plan, sketch
 from coach.steps import hidden
@@ -34,7 +34,10 @@ _RUN_FROM_SOURCE = (
 
 def probe(site: Site) -> Answer:
     """``no`` when the layers of the image itself compile, or hold what only compiling needs."""
-    shipped = Shipped(site)
+    return agreed([_judge(site, shipped) for shipped in variants(site)])
+
+
+def _judge(site: Site, shipped: Shipped) -> Answer:
     base = site.cite(shipped.base_line, f"the image is built on {shipped.base_named}")
     behind = later_runtime(site) if site.target else None
     if behind is not None:
@@ -84,13 +87,13 @@ def _inside(shipped: Shipped) -> tuple[list[Evidence], bool]:
             continue  # whatever is compiled is compiled elsewhere: too much in the image, but split
         instruction = install.run.instruction
         found.append(site.cite(instruction.line, f"{', '.join(names)} installed", instruction.end_line))
-        sure = sure or not install.command.guarded
+        sure = True
     headers = [] if shipped.artefacts else shipped.packages_like("headers")
     for install, names in headers:
         if any(shipped.installs):
             instruction = install.run.instruction
             found.append(site.cite(instruction.line, f"{', '.join(names)} installed", instruction.end_line))
-            sure = sure or not install.command.guarded
+            sure = True
     start = _compiles_at_start(shipped)
     if start is not None:
         found.append(start)

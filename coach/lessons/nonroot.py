@@ -10,8 +10,8 @@ from coach.dockerfile import Instruction, Stage
 from coach.errors import CoachError, InputError
 from coach.images import Role
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
-from coach.shell import Script, parse
-from coach.shipped import Shipped
+from coach.shell import Command, Script, parse
+from coach.shipped import Shipped, agreed, variants
 from coach.site import Site
 
 NODE = "nonroot"
@@ -32,6 +32,9 @@ _MASTERS = {
     "supervisord": "supervisord can run each program as its own user",
     "s6-svscan": "s6 can run each program as its own user",
 }
+_NEEDS_ROOT = frozenset(
+    {"chown", "useradd", "usermod", "groupmod", "adduser", "addgroup", "groupadd", "update-ca-certificates"}
+)
 _WRAPPERS = frozenset({"tini", "dumb-init", "catatonit", "docker-init"})
 _STATES = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
@@ -49,7 +52,10 @@ class _Verdict:
 
 def probe(site: Site) -> Answer:
     """``yes`` when the container's first process starts as uid 0."""
-    shipped = Shipped(site)
+    return agreed([_judge(site, shipped) for shipped in variants(site)])
+
+
+def _judge(site: Site, shipped: Shipped) -> Answer:
     verdict = _verdict(shipped)
     evidence = site.cite(verdict.line, verdict.says)
     if verdict.root is None:
@@ -114,10 +120,12 @@ def _drop(shipped: Shipped) -> Evidence | None:
     if script is not None:
         path, text = script
         for command in parse(text).commands:
-            if command.name in _DROPPERS or command.user not in (None, "root", "0"):
-                at = text[: command.start].count("\n") + 1
-                name = command.name if command.name in _DROPPERS else "it"
+            name = _dropper(command)
+            at = text[: command.start].count("\n") + 1
+            if name is not None:
                 return site.cite(at, f"the entrypoint gives up root with {name}", path=path)
+            if command.name in _MASTERS:
+                return site.cite(at, _MASTERS[command.name], path=path)
     facts = shipped.base
     if facts is not None and facts.drops and start.entrypoint is None:
         own = start.command is None or _keeps_server(start.words)
@@ -134,18 +142,25 @@ def _keeps_server(words: tuple[str, ...]) -> bool:
     return words[0].startswith("-") or name in _MASTERS or name in ("postgres", "mysqld", "redis-server", "mongod")
 
 
+def _dropper(command: Command) -> str | None:
+    """The program with which a command becomes an unprivileged user."""
+    for word in command.argv:
+        if word.text is not None and posixpath.basename(word.text) in _DROPPERS:
+            return posixpath.basename(word.text)
+    return None
+
+
 def _drop_in(script: Script) -> str | None:
     for command in script.commands:
-        if command.user not in (None, "root", "0"):
-            return f"it gives up root for {command.user}"
+        dropper = _dropper(command)
+        if dropper is not None:
+            return f"it gives up root with {dropper}"
         words = [word for word in command.words if word is not None]
         while words and posixpath.basename(words[0]) in _WRAPPERS:
             words = [word for word in words[1:] if not word.startswith("-")]
         if not words:
             continue
         name = posixpath.basename(words[0])
-        if name in _DROPPERS:
-            return f"it gives up root with {name}"
         if name in _MASTERS:
             return _MASTERS[name]
         if words[0] == "/init":
@@ -201,6 +216,10 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
         )
         says += " user you choose and listen on a port above 1023."
         return Remedy(Safety.SHOW, reasons=("the server writes to directories that belong to root",), guidance=says)
+    owner = _hands_over(shipped)
+    if owner is not None:
+        says = f"Line {owner.line} of {owner.path} needs root. Do that while building, then add USER."
+        return Remedy(Safety.SHOW, reasons=("the container's script needs root",), guidance=says)
     uid, named = _pick(shipped)
     at_home = _under_root(shipped)
     if at_home is not None:
@@ -214,6 +233,18 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
         return _show(uid)
     who = f"{uid} is the image's own user {named}" if named else f"{uid} needs no entry in /etc/passwd"
     return Remedy(Safety.REVIEW, tuple(edits), tuple(reasons), f"{who}; a number lets Kubernetes check `runAsNonRoot`.")
+
+
+def _hands_over(shipped: Shipped) -> Evidence | None:
+    """Where the script that the container starts with does what only root may do."""
+    script = _script_file(shipped)
+    if script is None:
+        return None
+    path, text = script
+    for command in parse(text).commands:
+        if command.name in _NEEDS_ROOT:
+            return shipped.site.cite(text[: command.start].count("\n") + 1, "needs root", path=path)
+    return None
 
 
 def _show(uid: str) -> Remedy:

@@ -7,10 +7,20 @@ from collections.abc import Iterable
 
 from coach import images
 from coach.errors import CoachError
-from coach.images import ImageFacts, Role
+from coach.images import ImageFacts, Libc, Role
+from coach.linkage import natives
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
 from coach.shell import parse
-from coach.shipped import DevInstall, OsPackages, Shipped, dev_installs, later_runtime, runtime_library
+from coach.shipped import (
+    DevInstall,
+    OsPackages,
+    Shipped,
+    agreed,
+    dev_installs,
+    later_runtime,
+    runtime_library,
+    variants,
+)
 from coach.site import Site
 
 NODE = "runtime_image"
@@ -24,7 +34,10 @@ _SHELL_STARTERS = frozenset({"npm", "npx", "yarn", "pnpm", "sh", "bash"})
 
 def probe(site: Site) -> Answer:
     """``yes`` when the base or the image's own layers carry what only building needs, or the base is too large."""
-    shipped = Shipped(site)
+    return agreed([_judge(site, shipped) for shipped in variants(site)])
+
+
+def _judge(site: Site, shipped: Shipped) -> Answer:
     base = site.cite(shipped.base_line, _describe(shipped))
     behind = later_runtime(site) if site.target else None
     if behind is not None and _carries(shipped):
@@ -49,7 +62,7 @@ def probe(site: Site) -> Answer:
         reasons.append(f"{shipped.base_named} alone is{_size(shipped.base)}")
         evidence.append(base)
     for install, names in shipped.packages_like("compilers", "headers"):
-        sure = sure or not install.command.guarded
+        sure = True
         reasons.append(f"{', '.join(names)} only matters for compiling")
         evidence.append(_cite(site, install, f"installs {', '.join(names)}"))
     for install, names in _idle_fetchers(shipped):
@@ -243,7 +256,12 @@ def _problem(shipped: Shipped, facts: ImageFacts) -> str | None:
     """Why ``facts`` cannot run this image's command and layers; ``None`` when nothing speaks against it."""
     base = shipped.base
     assert base is not None
-    if facts.libc is not base.libc:
+    static = (
+        facts.libc is Libc.NONE
+        and shipped.artefacts
+        and not any(natives(shipped.site, copy) for copy in shipped.artefacts)
+    )
+    if facts.libc is not base.libc and not static:
         return f"it is {facts.libc or 'without a known libc'}, this is {base.libc}"
     start = shipped.start
     checks = " ".join(_texts(shipped, "HEALTHCHECK"))
@@ -263,6 +281,11 @@ def _problem(shipped: Shipped, facts: ImageFacts) -> str | None:
     if missing:
         return f"it has no {', '.join(missing)}, which this image uses"
     return None
+
+
+def _static(shipped: Shipped) -> bool:
+    """Whether all that runs was copied from a build that links nothing."""
+    return bool(shipped.artefacts) and not any(natives(shipped.site, copy) for copy in shipped.artefacts)
 
 
 def _uses(shipped: Shipped, tool: str) -> bool:

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+chown -R shop /data
+exec su-exec shop "$@"
