@@ -299,6 +299,12 @@ def _unwrapped(name: str, words: Sequence[Word]) -> tuple[Word, ...] | None:
     return None
 
 
+def program(command: Command) -> tuple[str, tuple[str | None, ...]] | None:
+    """The package manager a command calls, whatever it does, and its words from the program on."""
+    call = _call(command)
+    return (call.manager.name, call.texts) if call is not None else None
+
+
 # -- one step ------------------------------------------------------------------------------------------------------
 
 
@@ -581,7 +587,11 @@ def _cache_path(
     for template in rule.paths[:-1]:
         path, variable, applies = _filled(template, env, home)
         if applies:
-            return path, f"${variable} moves it" if path else f"the value of ${variable} is not known", f"${variable}"
+            return (
+                path,
+                f"${variable} puts it there" if path else f"the value of ${variable} is not known",
+                f"${variable}",
+            )
     for moved in rule.files:
         content = _file(look, directory, moved.file)
         match = moved.pattern.search(content) if content is not None else None
@@ -590,7 +600,7 @@ def _cache_path(
             path = _joined(directory, text) if not text.startswith("~") else _filled(text, env, home)[0]
             if "$" in text:
                 path = None
-            return path, f"{moved.file} moves it" if path else f"{moved.file} moves it out of sight", moved.file
+            return path, f"{moved.file} puts it there" if path else f"{moved.file} moves it out of sight", moved.file
     if rule.root and home == "/root":
         return rule.root, f"the default of {manager.name} for root", ""
     path = _filled(rule.paths[-1], env, home)[0]
@@ -603,7 +613,7 @@ def _role(rule: CacheRule, parsed: _Parsed, env: Mapping[str, str | None], direc
         return any(content is not None and item.pattern.search(content) for item, content in contents)
 
     alive = any(pattern.search(env.get(name) or "") for name, pattern in rule.live_env.items())
-    if alive or parsed.has(*rule.live_flags) or seen(rule.live_files):
+    if alive or parsed.has(*rule.live_flags) or set(parsed.operands) & set(rule.live_flags) or seen(rule.live_files):
         return "live"
     if rule.role == "live" and rule.not_live_files and seen(rule.not_live_files):
         return "download"

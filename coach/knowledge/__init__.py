@@ -47,12 +47,13 @@ words may stand anywhere and the first rule that fits counts; ``otherwise`` is t
 ``mount``: subdirectories to mount where the directory also holds what must stay. ``covers``: subdirectories whose mount
 is enough; ``also``: other directories (with ``$VARIABLES`` and wildcards) whose mount is enough. ``actions``: the
 actions that use it (default: all). ``live_env``, ``live_flags``, ``live_files``, ``not_live_files``: environment
-values, options and file patterns of the working directory that make a cache live (or keep it from that). ``files``: files
-of the working directory that move it (``{file, pattern}``, group 1 is the directory).
+values, options and file patterns of the working directory that make a cache live (or keep it from that).
+``files``: files of the working directory that move it (``{file, pattern}``, group 1 is the directory).
 
 ``[[config]]``: ``words`` of a command that stores a setting, and the environment variable ``env`` it equals.
 ``[[fight]]``: what defeats a cache mount: ``flag``; ``command`` words; or ``env`` with a pattern ``values``.
 ``[[help]]``: ``env`` and ``value`` to set beside a cache mount, and ``why``.
+``beside``: true when the tool also writes next to its cache directory, in directories that it makes itself.
 ``review``: why a mount for this tool needs a human eye, "" when it does not. ``setup``: the like of ``[[help]]`` that
 the mount does not work without.
 """
@@ -170,6 +171,7 @@ class PackageManager:
     goals: bool
     otherwise: str
     review: str
+    beside: bool
     commands: tuple[CommandRule, ...]
     caches: tuple[CacheRule, ...]
     config: tuple[ConfigRule, ...]
@@ -312,6 +314,7 @@ def read_manager(file: str, content: Mapping[str, Any]) -> PackageManager:
         goals=table.flag("goals"),
         otherwise=table.one_of("otherwise", ("", *ACTIONS), ""),
         review=table.text("review", ""),
+        beside=table.flag("beside"),
         commands=tuple(_command(item) for item in table.each("command")),
         caches=tuple(_cache(item) for item in table.each("cache")),
         config=tuple(_config(item) for item in table.each("config")),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Lesson(Protocol):
     """What every module of this package offers.
 
-    ``NODE`` is a decision of the chart, ``FIX`` the code it leads to, ``SECTION`` and ``ANTI_PATTERN`` exact headings of
-    SKILL.md. ``probe`` and ``remedy`` are pure, and raise nothing for a site that could be built.
+    ``NODE`` is a decision of the chart, ``FIX`` the code it leads to, ``SECTION`` and ``ANTI_PATTERN`` exact headings
+    of SKILL.md. ``probe`` and ``remedy`` are pure, and raise nothing for a site that could be built.
     """
 
     NODE: str
@@ -55,7 +55,7 @@ def _checked(name: str) -> Lesson:
         if not callable(getattr(module, function, None)):
             raise TypeError(f"lesson {name} has no {function}()")
     lesson = cast(Lesson, module)
-    if lesson.NODE != name:
+    if name != lesson.NODE:
         raise TypeError(f"lesson {name} is bound to {lesson.NODE!r}, but a lesson's file is named after its node")
     if not lesson.FIX.removeprefix("F").isdigit():
         raise TypeError(f"lesson {name} has the FIX {lesson.FIX!r}, which is no F with a number")

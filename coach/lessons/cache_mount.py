@@ -1,0 +1,121 @@
+"""Does every dependency install keep its package cache in a cache mount?"""
+
+from __future__ import annotations
+
+from coach.cache_edits import plan
+from coach.cache_needs import Need, Standing, Survey, survey
+from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.site import Site
+
+NODE = "cache_mount"
+FIX = "F3"
+SECTION = "Cache mounts"
+ANTI_PATTERN = "Package manager without a cache mount"
+
+
+def probe(site: Site) -> Answer:
+    """``no`` when a language-level install or compile step of a needed stage downloads into its layer."""
+    found = survey(site)
+    bad = found.standing(Standing.BARE, Standing.FOUGHT)
+    unsure = found.standing(Standing.UNSURE)
+    if bad:
+        evidence = [item for need in bad for item in _against(site, need)]
+        answer = certain if any(not need.step.command.guarded for need in bad) else likely
+        return answer("no", _summary(bad), *evidence)
+    if unsure:
+        return unknown(
+            f"whether `{unsure[0].step.label}` on line {unsure[0].line} hits its cache mount cannot be told: "
+            f"{unsure[0].reason}",
+            "run the same command in the build and let it print its cache directory (npm config get cache, "
+            "pip cache dir, go env GOMODCACHE …), then compare it with the mount's target",
+            *(site.cite(need.line, f"`{need.step.label}`: {need.reason}") for need in unsure),
+        )
+    return _held(site, found)
+
+
+def _held(site: Site, found: Survey) -> Answer:
+    held = found.standing(Standing.HELD)
+    doubts = [site.cite(run.line, item.reason) for run, item in found.hidden]
+    doubts += [site.cite(need.line, need.reason) for need in held if need.reason]
+    doubts += [site.cite(run.line, "this script could not be read to its end") for run in found.unread]
+    answer = likely if doubts else certain
+    if held:
+        evidence = [site.cite(need.line, f"`{need.step.label}` keeps its packages in a cache mount") for need in held]
+        return answer("yes", "every step that downloads packages keeps them in a cache mount", *evidence, *doubts)
+    exempt = found.standing(Standing.EXEMPT)
+    if exempt:
+        evidence = [site.cite(need.line, f"`{need.step.label}`: {need.reason}") for need in exempt]
+        return answer("yes", f"no step has a package cache to keep: {exempt[0].reason}", *evidence, *doubts)
+    nothing = site.cite(site.final.head.line, "no stage that this one needs installs packages with a language's tools")
+    return answer("yes", "nothing is installed by a language's package manager", nothing, *doubts)
+
+
+def _against(site: Site, need: Need) -> list[Evidence]:
+    label = f"`{need.step.label}`"
+    if need.step.via:
+        label += f" (from {need.step.via})"
+    found: list[Evidence] = []
+    if need.standing is Standing.BARE:
+        cache = need.missing[0]
+        place = f"keeps its packages in {cache.path}" if cache.path else "keeps its packages below its user's home"
+        moved = f" ({cache.why})" if cache.path and cache.moved_by else ""
+        if need.step.offline:
+            says = (
+                f"{label} reads {cache.path or 'the cache'} offline, but what was fetched lies in another RUN's mount"
+            )
+        else:
+            says = f"{label} {place}{moved}, and no cache mount holds that"
+        found.append(site.cite(need.line, says))
+        if need.mount is not None:
+            line = _line_at(site, need.mount.flag.span.start)
+            found.append(
+                site.cite(line, f"the cache mount on {need.mount.target} is not where {need.step.manager} looks")
+            )
+        if need.step.via:
+            found.append(site.cite(need.step.via_line, f"`{need.step.label}` stands here", path=need.step.via_path))
+    for fight in need.fights:
+        at = need.run.offset(min(fight.start, len(need.run.script.source))) if not need.run.instruction.json else None
+        line = _line_at(site, at) if at is not None and not need.step.via else need.line
+        if fight.start < fight.end and at is not None:
+            skipped = fight.end - len(fight.text)
+            line = _line_at(site, need.run.offset(min(max(skipped, fight.start), len(need.run.script.source))))
+        found.append(site.cite(line, f"`{_short(fight.text)}`: {fight.why}"))
+    return found
+
+
+def _short(text: str) -> str:
+    line = text.split("\n")[0]
+    return line if len(line) <= 60 else line[:57] + "…"
+
+
+def _line_at(site: Site, byte: int) -> int:
+    return site.dockerfile.content.count(b"\n", 0, byte) + 1
+
+
+def _summary(bad: tuple[Need, ...]) -> str:
+    bare = [need for need in bad if need.standing is Standing.BARE and not need.step.offline]
+    lost = [need for need in bad if need.standing is Standing.BARE and need.step.offline]
+    if lost and not bare:
+        return f"`{lost[0].step.label}` works offline without the cache mount that its packages were fetched into"
+    if bare:
+        names = list(dict.fromkeys(f"`{need.step.label}`" for need in bare))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        verb = "downloads" if len(names) == 1 else "download"
+        return f"{', '.join(names[:3])}{more} {verb} every package again whenever the layer is rebuilt"
+    return f"`{bad[0].step.label}` has a cache mount, but {bad[0].fights[0].why}"
+
+
+def remedy(site: Site, answer: Answer) -> Remedy | None:
+    """Mounts for every bare step, and nothing left that defeats them; guidance alone where that could break a build."""
+    if answer.choice != "no":
+        return None
+    made = plan(site)
+    if not made.blockers:
+        after = probe(site.after(made.edits)) if made.edits else answer
+        if after.choice == "no":
+            made.blockers.append("the patch would not reach every step")
+    if made.blockers:
+        return Remedy(Safety.SHOW, (), tuple(dict.fromkeys(made.blockers)), made.guidance(shown=True))
+    reasons = tuple(dict.fromkeys(made.reasons))
+    safety = Safety.REVIEW if reasons else Safety.SAFE
+    return Remedy(safety, tuple(made.edits), reasons, made.guidance(shown=False))
