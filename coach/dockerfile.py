@@ -112,11 +112,14 @@ class _Reader:
     def fail(self, says: str, line: int) -> InputError:
         return InputError(says, self.path, line)
 
+    def check_lengths(self) -> None:
+        for number, line in enumerate(self.lines, 1):
+            if len(line) > MAX_LINE:
+                raise self.fail(f"the line is longer than the {MAX_LINE} bytes BuildKit reads", number)
+
     def physical(self, index: int) -> tuple[str, str, int]:
         """Text without its line end, codec, offset of the first byte."""
         raw = self.lines[index]
-        if len(raw) > MAX_LINE:
-            raise self.fail(f"the line is longer than the {MAX_LINE} bytes BuildKit reads", index + 1)
         begin = self.starts[index]
         if index == 0 and self.bom:
             raw = raw[self.bom :]
@@ -532,12 +535,13 @@ def parse(content: bytes, path: str = "Dockerfile") -> Dockerfile:
     ``MAX_SIZE`` bytes or more than ``MAX_STAGES`` stages. Unknown flags are kept: newer frontends have more.
     Source: frontend/dockerfile/parser and frontend/dockerfile/instructions of moby/buildkit.
     """
-    if len(content) > MAX_SIZE:
-        raise InputError(f"the file is larger than {MAX_SIZE} bytes", path)
     nul = content.find(b"\0")
     if nul >= 0:
         raise InputError("the file is binary", path, content.count(b"\n", 0, nul) + 1)
     reader = _Reader(content, path)
+    reader.check_lengths()
+    if len(content) > MAX_SIZE:
+        raise InputError(f"the file is larger than {MAX_SIZE} bytes", path)
     reader.directives()
     logical = list(reader.logical())
     if not logical:
@@ -549,7 +553,8 @@ def parse(content: bytes, path: str = "Dockerfile") -> Dockerfile:
     heads: list[Instruction] = []
     bodies: list[list[Instruction]] = []
     for line, name, at in _base_parse(logical, reader):
-        if name not in _NAMES:
+        # the base parser also takes blanks that BuildKit does not for the end of the name
+        if name not in _NAMES or line.joined.text.strip(SPACES)[len(name) : len(name) + 1] not in _BLANKS:
             named = f" {name}" if name.isalpha() and len(name) < 20 else ""
             raise reader.fail(f"unknown instruction{named}", line.line)
         head = _head(line.joined, name, at, len(line.joined.text), builder.escape)

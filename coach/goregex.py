@@ -14,7 +14,7 @@ from functools import lru_cache
 
 _FEW = 2  # repetitions up to which a backtracking matcher stays quick on any path
 _DFA_LIMIT = 20_000
-_MANY = 50
+_MANY = 10_000  # parts of one expression, its counts written out
 _TEXT_START, _TEXT_END, _ANY = "\\A", "\\Z", "(?s:.)"
 _COUNT = re.compile(r"\{(0|[1-9][0-9]*)(,(0|[1-9][0-9]*)?)?\}")
 _CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -253,8 +253,7 @@ def _ranges(holds: Callable[[str], object]) -> str:
 def matcher(go: str) -> Callable[[str], bool]:
     """Whether ``go`` is found in a text. The time is bounded by the text's length, whatever the expression.
 
-    Raises ``BadExpressionError`` for what Go refuses, and for word boundaries or large counts among many
-    repetitions, which no real pattern has.
+    Raises ``BadExpressionError`` for what Go refuses, and for counts that add up to more than any real pattern has.
     """
     found = [_branch(parts) for parts in _branches(list(_Translator(go).parts()))]
     if len(found) == 1:
@@ -285,41 +284,57 @@ def _branch(parts: list[_Part]) -> Callable[[str], bool]:
 
 
 class _Automaton:
-    """The parts as an automaton, made deterministic as far as the texts seen need it."""
+    """The parts as an automaton, made deterministic as far as the texts seen need it.
+
+    State 2n stands before part n, 2n+1 inside it; only ``dirs`` has an inside.
+    """
 
     def __init__(self, parts: list[_Part]) -> None:
         self.parts: list[_Part] = []
         for part in parts:
-            if part.low > _MANY or part.high > _MANY or (part.kind == "assert" and part.atom != _TEXT_START):
+            if part.kind != "count":
+                self.parts.append(part)
+                continue
+            self.parts += [_Part("one", part.atom)] * part.low
+            rest = _Part("star" if part.high < 0 else "maybe", part.atom)
+            self.parts += [rest] * (1 if part.high < 0 else part.high - part.low)
+            if len(self.parts) > _MANY:
                 raise BadExpressionError
-            once = _Part("one" if part.kind == "count" else part.kind, part.atom)
-            self.parts += [once] * part.low
-            if part.kind == "count":
-                rest = _Part("star" if part.high < 0 else "maybe", part.atom)
-                self.parts += [rest] * (1 if part.high < 0 else part.high - part.low)
         self.atoms = [re.compile("." if part.kind == "dirs" else part.atom) for part in self.parts]
-        self.step: dict[tuple[frozenset[int], str], frozenset[int]] = {}
-        self.start = self._closed({0}, at_start=True)
+        self.step: dict[tuple[frozenset[int], bool | None, str], frozenset[int]] = {}
 
-    def _closed(self, states: set[int], *, at_start: bool = False) -> frozenset[int]:
-        """States with all that can be reached without reading. State 2n stands before part n, 2n+1 inside it."""
+    def _closed(self, states: frozenset[int], before: bool | None, after: bool | None) -> set[int]:
+        """``states`` with all that can be reached without reading.
+
+        ``before`` and ``after`` say whether the neighbouring character is part of a word; ``None`` at the edge.
+        """
+        found = set(states)
         todo = list(states)
         while todo:
             state = todo.pop()
             part = state // 2
             if state % 2 or part >= len(self.parts):
                 continue
-            kind = self.parts[part].kind
-            if kind in ("star", "dirs", "maybe") or (kind == "assert" and at_start):
-                for following in (state + 1, state + 2) if kind == "dirs" else (state + 2,):
-                    if following not in states:
-                        states.add(following)
-                        todo.append(following)
-        return frozenset(states)
+            kind, atom = self.parts[part].kind, self.parts[part].atom
+            if kind == "assert":
+                passes = (
+                    before is None
+                    if atom == _TEXT_START
+                    else after is None
+                    if atom == _TEXT_END
+                    else (bool(before) != bool(after)) == atom.endswith("b)")
+                )
+            else:
+                passes = kind in ("star", "dirs", "maybe")
+            for following in ((state + 1, state + 2) if kind == "dirs" else (state + 2,)) if passes else ():
+                if following not in found:
+                    found.add(following)
+                    todo.append(following)
+        return found
 
-    def _next(self, states: frozenset[int], char: str) -> frozenset[int]:
+    def _next(self, states: frozenset[int], before: bool | None, char: str) -> frozenset[int]:
         found: set[int] = set()
-        for state in states:
+        for state in self._closed(states, before, _in_word(char)):
             part = state // 2
             if part >= len(self.parts) or self.parts[part].kind == "assert":
                 continue
@@ -333,18 +348,23 @@ class _Automaton:
                         found.add(state + 1)
             else:
                 found.add(state if kind == "star" else state + 2)
-        return self._closed(found)
+        return frozenset(found)
 
     def matches(self, text: str) -> bool:
-        states = self.start
+        states = frozenset({0})
+        before: bool | None = None
         for char in text:
-            key = (states, char)
+            key = (states, before, char)
             following = self.step.get(key)
             if following is None:
                 if len(self.step) >= _DFA_LIMIT:
                     self.step.clear()
-                following = self.step[key] = self._next(states, char)
+                following = self.step[key] = self._next(states, before, char)
             if not following:
                 return False
-            states = following
-        return 2 * len(self.parts) in states
+            states, before = following, _in_word(char)
+        return 2 * len(self.parts) in self._closed(states, before, None)
+
+
+def _in_word(char: str) -> bool:
+    return char.isascii() and (char.isalnum() or char == "_")

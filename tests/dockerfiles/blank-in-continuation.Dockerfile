@@ -1,0 +1,8 @@
+FROM debian
+RUN one && \
+
+    two && \
+   
+	
+    three
+USER app

@@ -1,0 +1,10 @@
+
+
+   
+FROM debian
+
+	
+
+RUN true
+
+

@@ -1,0 +1,2 @@
+﻿FROM debian AS base
+RUN true

@@ -1,0 +1,9 @@
+FROM debian
+RUN one && \
+# at the margin
+    # indented \
+    two \
+
+    # and before blank
+    three
+USER app

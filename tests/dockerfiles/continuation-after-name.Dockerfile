@@ -1,0 +1,7 @@
+FROM \
+  debian \
+  AS \
+  base
+ENV \
+  A=1 \
+  B=2

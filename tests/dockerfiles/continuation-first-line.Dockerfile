@@ -1,0 +1,5 @@
+FROM debian
+\
+RUN two
+RUN \
+  three

@@ -1,0 +1,5 @@
+FROM debian
+RUN ec\
+ho hi
+COPY --fr\
+om=x /a /b

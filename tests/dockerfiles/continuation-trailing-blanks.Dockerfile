@@ -1,0 +1,3 @@
+FROM debian
+RUN one \  	
+  two

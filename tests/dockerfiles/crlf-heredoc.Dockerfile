@@ -1,0 +1,6 @@
+FROM debian
+RUN <<EOF
+one
+two
+EOF
+USER app

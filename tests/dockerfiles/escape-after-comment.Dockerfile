@@ -1,0 +1,5 @@
+# hello
+# escape=`
+FROM debian
+RUN a \
+ b

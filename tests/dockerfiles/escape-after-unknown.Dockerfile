@@ -1,0 +1,5 @@
+# author=me
+# escape=`
+FROM debian
+RUN a \
+ b

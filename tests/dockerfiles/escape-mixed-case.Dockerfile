@@ -1,0 +1,4 @@
+#   eScApE  =  `   
+FROM windows
+RUN a `
+ b

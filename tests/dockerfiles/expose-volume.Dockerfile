@@ -1,0 +1,5 @@
+FROM debian
+EXPOSE 80/tcp  443	8080-8090/udp
+VOLUME /a /b
+STOPSIGNAL SIGTERM
+MAINTAINER Some Body <a@b>

@@ -1,0 +1,4 @@
+FROM debian
+COPY -- --from /b
+RUN -- --x
+COPY a --from=b

@@ -1,0 +1,4 @@
+FROM debian
+RUN cat <<<EOF
+RUN cat <<< EOF
+USER app

@@ -1,0 +1,7 @@
+# escape=`
+FROM windows
+RUN <<EOF
+a `
+EOF
+RUN b `
+  c

@@ -1,0 +1,7 @@
+FROM debian
+RUN one && \
+  <<EOF cat && \
+  two
+x
+EOF
+USER app

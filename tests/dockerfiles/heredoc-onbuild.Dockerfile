@@ -1,0 +1,8 @@
+FROM debian
+ONBUILD RUN <<EOF
+FROM x
+EOF
+ONBUILD COPY <<EOF /a
+b
+EOF
+USER app

@@ -1,0 +1,7 @@
+FROM debian
+RUN <<-EOF
+	echo one
+		EOF
+RUN <<-'A' cat
+	x
+	A

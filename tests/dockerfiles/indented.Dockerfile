@@ -1,0 +1,4 @@
+  FROM debian
+	RUN true
+    # comment
+  COPY a b

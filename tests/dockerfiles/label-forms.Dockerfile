@@ -1,0 +1,4 @@
+FROM debian
+LABEL one=1 "two words"=2 three="a \
+  b"
+LABEL legacy form of it

@@ -1,0 +1,5 @@
+FROM debian
+RUN <<EOF
+café
+EOF
+COPY a b

@@ -1,0 +1,5 @@
+FROM debian
+# café
+RUN echo café \
+  && echo grüße
+MAINTAINER José

@@ -1,0 +1,4 @@
+from debian as Base
+run true
+copy --from=BASE /a /b
+env a=b

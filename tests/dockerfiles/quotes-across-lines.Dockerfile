@@ -1,0 +1,6 @@
+FROM debian
+RUN echo "a \
+  # kept out
+  b"
+ENV A="x \
+  y" B=z

@@ -1,0 +1,4 @@
+FROM a
+COPY b <<EOF
+x
+EOF

@@ -1,0 +1,3 @@
+FROM debian
+# syntax=docker/dockerfile:1
+RUN true

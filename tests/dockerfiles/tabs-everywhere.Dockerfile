@@ -1,0 +1,3 @@
+FROM	debian	AS	x
+RUN		a	b
+COPY	a		b	c

@@ -1,0 +1,5 @@
+FROM debian
+WORKDIR /a b
+WORKDIR "/c d"
+USER app:group
+USER ${U}
