@@ -541,10 +541,10 @@ def _pipenv(gather: Gather, directory: str) -> Closure | None:
         gather.doubt("no Pipfile.lock for an install that insists on one", start or ".")
     pipfile = gather.toml(path)
     for section in table(pipfile).values():
-        for entry in table(section).values():
+        for name, entry in table(section).items():
             relative = table(entry).get("path") or table(entry).get("file")
             if isinstance(relative, str) and "://" not in relative:
-                number = gather.line(path, relative)
+                number = gather.line(path, f"\n{name}") + 1
                 _Requirements(gather, start).target(relative, start, path, number)
     return _finish(gather, lock)
 

@@ -1,0 +1,3 @@
+require_relative 'lib/x/version'
+require 'x/name'
+spec.files = `git ls-files`.split

@@ -1,0 +1,2 @@
+pluginManagement { includeBuild("build-logic") }
+include("app")

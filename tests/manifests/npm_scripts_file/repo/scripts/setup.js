@@ -1,0 +1,3 @@
+const a = require('./lib/a');
+import('./data.json');
+const fs = require('fs');
