@@ -1,0 +1,3 @@
+module example.com/parcels/money
+
+go 1.19
