@@ -225,7 +225,7 @@ def test_comments_and_trailing_commas_leave_json_and_strings_whole() -> None:
         without_comments('{"a": "//x /* y */", // z\n "b": [1, 2,], /* , } */ }')
         == '{"a": "//x /* y */", \n "b": [1, 2]  }'
     )
-    assert without_comments("/*" * 100_000) == ""
+    assert without_comments("/* " * 100_000) == ""
 
 
 def test_many_local_dependencies_take_no_quadratic_time() -> None:
