@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coach import images
 from coach.cache_needs import Need, Seen, Standing, holds, mounted, read, survey
@@ -29,7 +29,8 @@ _PLAIN = frozenset(
         "groupadd addgroup usermod passwd chsh ldconfig update-ca-certificates locale-gen dpkg apt-key gpg gpgv "
         "sha256sum sha512sum md5sum base64 openssl ssh ssh-keyscan file stat du df xargs strip upx ldd exit umask "
         "trap wait read source . eval shopt install mktemp readlink realpath basename dirname diff patch jq yq "
-        "setcap getcap apt-mark apt-config update-alternatives ssh-keygen node python python3 ruby php java perl "
+        "setcap getcap apt-mark apt-config update-alternatives ssh-keygen xx-info xx-apt xx-apt-get "
+        "xx-apk xx-verify rustup rustc node python python3 ruby php java perl "
         "protoc sync"
     ).split()
 )
@@ -280,6 +281,8 @@ def _later_readers(site: Site, made: Plan, seen: dict[int, Seen]) -> None:
     for planned, step, cache in list(_clusters(made)):
         assert cache.path is not None
         _copies(site, made, planned, cache.path)
+        if step.action is Action.NAMED:
+            cache = replace(cache, role="download")  # what it made is complete; nobody reads its sources again
         for one in seen.values():
             if _after(site, planned.run, one.run) and one.run is not planned.run:
                 _commands(site, made, planned, step, cache, one)

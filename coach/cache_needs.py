@@ -196,6 +196,11 @@ def _judge(site: Site, one: Seen, step: PackageStep, files: Mapping[str, str], e
     if not missing:
         standing = Standing.FOUGHT if step.fights else Standing.HELD
         return Need(run, step, standing, fights=step.fights, mount=holder, reason=_elsewhere(site, one, step, required))
+    compiled = [cache for cache in step.caches if cache.role == "compile"]
+    for target, mount in targets:
+        if target is not None and any(holds(target, cache) for cache in compiled):
+            says = f"its mount keeps what is compiled, but not {missing[0].path or 'the packages'}"
+            return Need(run, step, Standing.FOUGHT if step.fights else Standing.HELD, (), step.fights, mount, says)
     doubt = _doubt(site, run, missing, targets, one)
     if doubt:
         return Need(run, step, Standing.UNSURE, tuple(missing), step.fights, reason=doubt)

@@ -88,7 +88,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One top-level list item. ``joiner`` precedes it: ``&&``, ``||``, ``;``, ``&``, a newline; ``""`` for the first."""
+    """A top-level list item. ``joiner`` precedes it: ``&&``, ``||``, ``;``, ``&``, a newline; ``""`` for the first."""
 
     start: int
     end: int
@@ -914,8 +914,14 @@ _USER_FIRST = frozenset({"gosu", "su-exec", "setuser", "s6-setuidgid"})
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL | re.ASCII)
 
 
+_OPTIONAL = re.compile(r"\$\{\w+:?\+", re.ASCII)
+
+
 def _peel(words: Sequence[Word]) -> _Peel:
     peel = _Peel(list(words))
+    # `${X:+env X="$X"} cmd`: whatever becomes of it, the command is what follows
+    while len(peel.words) > 1 and peel.words[0].text is None and _OPTIONAL.match(peel.words[0].raw):
+        del peel.words[0]
     for _ in range(12):
         first = peel.words[0].text if peel.words else None
         name = posixpath.basename(first) if first else ""

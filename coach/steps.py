@@ -444,6 +444,7 @@ def _step(
         or parsed.has(*manager.offline)
         or any(pattern.search(env.get(name) or "") for name, pattern in manager.offline_env.items())
         or vendored
+        or _all_local(manager, rule, parsed)
     )
     found = Action(action)
     caches = tuple(
@@ -495,6 +496,13 @@ def _label(call: _Call, manager: PackageManager, rule: CommandRule | None, parse
     count = len(rule.words) if rule is not None and not manager.goals else 1
     program = posixpath.basename(call.texts[0] or manager.name)
     return " ".join([program, *named[:count]])[:60]
+
+
+def _all_local(manager: PackageManager, rule: CommandRule | None, parsed: _Parsed) -> bool:
+    operands = parsed.operands[len(rule.words) :] if rule is not None else ()
+    if manager.local is None or not operands or parsed.has(*manager.declared_flags):
+        return False
+    return all(text is not None and manager.local.fullmatch(text) for text in operands)
 
 
 def _vendored(manager: PackageManager, parsed: _Parsed, directory: str | None, look: Look) -> bool:

@@ -30,6 +30,8 @@ below ``tests/cases/cache_mount/``. No Python changes. A manager's file holds:
     Whether development dependencies come along by default, and what decides otherwise.
 ``declared``, ``declared_flags``
     Operands (a pattern for the whole word), and options, that make an install one of declared dependencies.
+``local``
+    Operands (a pattern for the whole word) which are package files that are already there.
 ``nothing``
     ``{file, unless}``: where ``file`` of the working directory does not match ``unless``, nothing is declared.
 ``switch``
@@ -167,6 +169,7 @@ class PackageManager:
     no_dev_env: Mapping[str, re.Pattern[str]]
     declared: re.Pattern[str] | None
     declared_flags: frozenset[str]
+    local: re.Pattern[str] | None
     nothing: FilePattern | None
     goals: bool
     otherwise: str
@@ -310,6 +313,7 @@ def read_manager(file: str, content: Mapping[str, Any]) -> PackageManager:
         no_dev_env=table.patterns("no_dev_env"),
         declared=table.pattern("declared") if table.has("declared") else None,
         declared_flags=frozenset(table.words("declared_flags")),
+        local=table.pattern("local") if table.has("local") else None,
         nothing=_file_pattern(table.one("nothing"), "unless") if table.has("nothing") else None,
         goals=table.flag("goals"),
         otherwise=table.one_of("otherwise", ("", *ACTIONS), ""),

@@ -28,7 +28,7 @@ def probe(site: Site) -> Answer:
             f"{unsure[0].reason}",
             "run the same command in the build and let it print its cache directory (npm config get cache, "
             "pip cache dir, go env GOMODCACHE …), then compare it with the mount's target",
-            *(site.cite(need.line, f"`{need.step.label}`: {need.reason}") for need in unsure),
+            *(_at(site, need, f"`{need.step.label}`: {need.reason}") for need in unsure),
         )
     return _held(site, found)
 
@@ -36,15 +36,15 @@ def probe(site: Site) -> Answer:
 def _held(site: Site, found: Survey) -> Answer:
     held = found.standing(Standing.HELD)
     doubts = [site.cite(run.line, item.reason) for run, item in found.hidden]
-    doubts += [site.cite(need.line, need.reason) for need in held if need.reason]
+    doubts += [_at(site, need, need.reason) for need in held if need.reason]
     doubts += [site.cite(run.line, "this script could not be read to its end") for run in found.unread]
     answer = likely if doubts else certain
     if held:
-        evidence = [site.cite(need.line, f"`{need.step.label}` keeps its packages in a cache mount") for need in held]
+        evidence = [_at(site, need, f"`{need.step.label}` keeps its packages in a cache mount") for need in held]
         return answer("yes", "every step that downloads packages keeps them in a cache mount", *evidence, *doubts)
     exempt = found.standing(Standing.EXEMPT)
     if exempt:
-        evidence = [site.cite(need.line, f"`{need.step.label}`: {need.reason}") for need in exempt]
+        evidence = [_at(site, need, f"`{need.step.label}`: {need.reason}") for need in exempt]
         return answer("yes", f"no step has a package cache to keep: {exempt[0].reason}", *evidence, *doubts)
     nothing = site.cite(site.final.head.line, "no stage that this one needs installs packages with a language's tools")
     return answer("yes", "nothing is installed by a language's package manager", nothing, *doubts)
@@ -65,7 +65,7 @@ def _against(site: Site, need: Need) -> list[Evidence]:
             )
         else:
             says = f"{label} {place}{moved}, and no cache mount holds that"
-        found.append(site.cite(need.line, says))
+        found.append(_at(site, need, says))
         if need.mount is not None:
             line = _line_at(site, need.mount.flag.span.start)
             found.append(
@@ -81,6 +81,11 @@ def _against(site: Site, need: Need) -> list[Evidence]:
             line = _line_at(site, need.run.offset(min(max(skipped, fight.start), len(need.run.script.source))))
         found.append(site.cite(line, f"`{_short(fight.text)}`: {fight.why}"))
     return found
+
+
+def _at(site: Site, need: Need, says: str) -> Evidence:
+    """The RUN, from its first line to the one on which the command stands."""
+    return site.cite(need.run.line, says, max(need.line, need.run.line))
 
 
 def _short(text: str) -> str:
