@@ -18,7 +18,6 @@ from coach.model import Answer, Certainty, Finding, Safety, Source
 from coach.render import text
 from coach.render.words import named
 from coach.session import NOT_SURE, Key, StopFixing, Walk, match
-from coach.skill import Skill
 
 
 class Terminal(Protocol):
@@ -261,7 +260,14 @@ class Conversation:
         """Show one FIX and offer what can be done; false when the user leaves."""
         found = self.walk.finding()
         writable = bool(found.remedy.edits)
-        self._page(lambda page: fix_screen(page, found, self.walk.skill))
+        pattern = self.walk.skill.anti_patterns.get(found.anti_pattern)
+
+        def write(page: text.Page) -> None:
+            page.gap()
+            text.finding(page, found, pattern, most=text.MAX_PATCH_LINES)
+            page.gap()
+
+        self._page(write)
         choices = ["apply", "show patch only", "next", "quit"] if writable else ["next", "quit"]
         while True:
             prompt = "/".join(f"[{word[0]}]{word[1:]}" for word in [*choices[:-1], "back", choices[-1]]) + " > "
@@ -318,18 +324,6 @@ class Conversation:
 
         self._page(write)
         return 1 if self.left else 0
-
-
-def fix_screen(page: text.Page, found: Finding, skill: Skill) -> None:
-    """A FIX with its section's anti-pattern spelled out."""
-    page.gap()
-    text.finding(page, found, most=text.MAX_PATCH_LINES)
-    pattern = skill.anti_patterns.get(found.anti_pattern)
-    if pattern is not None:
-        page.gap()
-        for name, words in (("symptom", pattern.symptom), ("diagnosis", pattern.diagnosis), ("fix", pattern.fix)):
-            page.line(2, (f"{name}: ", "bold"), words)
-    page.gap()
 
 
 def yes(screen: Terminal, question: str, default: bool = False) -> bool:

@@ -9,7 +9,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -385,7 +385,6 @@ def _fix(args: argparse.Namespace) -> int:
     from coach import ask, repo
     from coach.memory import Memory
     from coach.model import Safety
-    from coach.project import exit_code
 
     project = _open(args)
     root = _root(args)[0]
@@ -405,14 +404,21 @@ def _fix(args: argparse.Namespace) -> int:
             _say("the state directory cannot be written: coach undo will not know of this")
         _say(f"written: {', '.join(result.files)} (coach undo takes it back)")
     _tell(result, args.safety)
-    if result.applied:
-        return DONE
-    code = exit_code(project.report())
-    return DONE if only and code == FIX and not _left(result, only) else code
+    return DONE if result.applied else _left(result, only, project)
 
 
-def _left(result: Cumulative, only: Sequence[str]) -> bool:
-    return any(found.id in only for found in (*result.held, *result.shown))
+def _left(result: Cumulative, only: Sequence[str], project: Project) -> int:
+    """The exit code for a run that had nothing to put into its patch."""
+    from coach import flowchart
+
+    def about(node: str) -> bool:
+        chart = project.course.chart
+        return not only or any(flowchart.follow(chart, node, way) in only for way in flowchart.choices(chart, node))
+
+    dropped = bool(result.notes)
+    if dropped or any(not only or found.id in only for found in (*result.held, *result.shown)):
+        return FIX
+    return UNDECIDED if any(about(question.node) for question in result.open_questions) else DONE
 
 
 def _codes(project: Project, only: str) -> tuple[str, ...]:
@@ -468,10 +474,14 @@ def _tell(result: Cumulative, safety: str) -> None:
             _say(f"  look at: {reason}")
     for note in result.notes:
         _say(note)
-    review = sorted({found.id for found in result.held if found.remedy.safety == "review"})
+
+    def in_order(found: Iterable[Finding]) -> list[str]:
+        return sorted({one.id for one in found}, key=lambda code: (len(code), code))
+
+    review = in_order(found for found in result.held if found.remedy.safety == "review")
     if review and safety == "safe":
         _say(f"held back: {', '.join(review)} need eyes; --safety review takes them in")
-    by_hand = sorted({found.id for found in result.shown}, key=lambda code: (len(code), code))
+    by_hand = in_order(result.shown)
     if by_hand:
         _say(f"by hand: {', '.join(by_hand)} (coach explain {by_hand[0]})")
     if not (result.applied or review or by_hand or result.notes):

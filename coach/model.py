@@ -344,6 +344,11 @@ class Diagnosis:
     fix: Finding | None
     further: tuple[Finding, ...]
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every finding, the first fix before further ones."""
+        return (*([self.fix] if self.fix is not None else []), *self.further)
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -356,6 +361,4 @@ class Report:
     def findings(self) -> Iterable[Finding]:
         """Every finding of every target, first fixes before further ones."""
         for target in self.targets:
-            if target.fix is not None:
-                yield target.fix
-            yield from target.further
+            yield from target.findings

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coach")
 
+ASK_AROUND = "look in the repository, or ask somebody who knows how this is built"
+
 UNSHOWN = "the patch is not printed because it would show a secret; `coach fix --apply` writes it"
 
 _ROUNDS_PER_FIX = 2
@@ -222,23 +224,23 @@ class Walk:
         return self._probed[node]
 
     def _ask_probe(self, lesson: Lesson) -> Answer:
-        look = f"answer it yourself: --answer {lesson.NODE}={'|'.join(flowchart.choices(self.chart, lesson.NODE))}"
         try:
             answer = lesson.probe(self.site)
         except CoachError as error:
-            return unknown(str(error), look)
+            return unknown(str(error), ASK_AROUND)
         except Exception as defect:  # one probe's defect must not take the other decisions down with it
             log.debug("probe %s failed", lesson.NODE, exc_info=True)
-            return unknown(f"the probe failed ({type(defect).__name__}), which is a defect of coach", look)
+            return unknown(f"the probe failed ({type(defect).__name__}), which is a defect of coach", ASK_AROUND)
         if answer.choice is not None and answer.choice not in flowchart.choices(self.chart, lesson.NODE):
-            return unknown(f"the probe says {answer.choice!r}, which this chart does not offer", look, *answer.evidence)
+            return unknown(
+                f"the probe says {answer.choice!r}, which this chart does not offer", ASK_AROUND, *answer.evidence
+            )
         return answer
 
     def question(self) -> Question:
         """``here`` as a question, with why the repository does not answer it."""
         answer = self.probe(self.here)
         choices = self.choices()
-        look = f"--answer {self.here}={'|'.join(choices)}"
         if self.came_back:
             reason = "the chart leads back to this question, and the same answer would go round for ever"
         elif answer is None:
@@ -246,7 +248,7 @@ class Walk:
         else:
             reason = answer.reason
         how = answer.how_to_find_out if answer is not None else ""
-        return Question(self.here, self.text(), choices, reason, how or look)
+        return Question(self.here, self.text(), choices, reason, how or ASK_AROUND)
 
     def verdict(self) -> Step | None:
         """The step that a given answer or the probe would take from ``here``; ``None`` when nobody knows."""
@@ -520,7 +522,7 @@ class Cumulative:
     """Fixes put one upon another. ``files`` maps each path to its content before (``None``: new) and after.
 
     ``held`` are findings that have a patch which ``safety`` or ``only`` left out, ``shown`` those that have
-    none. ``notes`` say what was dropped, and why.
+    none, ``open_questions`` what nobody answered. ``notes`` say what was dropped, and why.
     """
 
     files: Mapping[str, tuple[bytes | None, bytes]]
@@ -528,6 +530,7 @@ class Cumulative:
     held: tuple[Finding, ...]
     shown: tuple[Finding, ...]
     notes: tuple[str, ...]
+    open_questions: tuple[Question, ...] = ()
 
     @property
     def patch(self) -> bytes | None:
@@ -630,11 +633,10 @@ def cumulative_fix(
     pile = _Pile(tree, discover)
     fixed_nodes: set[tuple[Key, str]] = set()
 
-    def look(site: Site) -> tuple[Finding, ...]:
+    def look(site: Site) -> Diagnosis:
         # an answer given for a decision speaks of the files as they were before its fix
         given = {node: how for node, how in answers(site).items() if (key(site), node) not in fixed_nodes}
-        report = diagnose(site, chart, course, skill, given, start)
-        return (*([report.fix] if report.fix else []), *report.further)
+        return diagnose(site, chart, course, skill, given, start)
 
     def allowed(target: Key, finding: Finding) -> bool:
         fits = finding.remedy.safety is Safety.SAFE or finding.remedy.safety is safety
@@ -669,7 +671,7 @@ def cumulative_fix(
         return True
 
     def one_more(target: Key) -> bool:
-        return any(allowed(target, finding) and take(target, finding) for finding in look(pile.sites[target]))
+        return any(allowed(target, finding) and take(target, finding) for finding in look(pile.sites[target]).findings)
 
     try:
         moved = True
@@ -680,10 +682,12 @@ def cumulative_fix(
                     moved = True
     except StopFixing:
         pass
-    left = [(target, finding) for target, site in pile.sites.items() for finding in look(site)]
+    last = {target: look(site) for target, site in pile.sites.items()}
+    left = [(target, finding) for target, report in last.items() for finding in report.findings]
     held = tuple(found for target, found in left if found.remedy.edits and (target, found.id) not in pile.dropped)
     shown = tuple(finding for _, finding in left if not finding.remedy.edits)
-    return Cumulative(pile.files(), tuple(pile.applied), held, shown, tuple(pile.notes))
+    asked = dict.fromkeys(question for report in last.values() for question in report.open_questions)
+    return Cumulative(pile.files(), tuple(pile.applied), held, shown, tuple(pile.notes), tuple(asked))
 
 
 def _answers_otherwise(

@@ -57,7 +57,7 @@ def question(words: str = "why not") -> Question:
 
 def step(words: str = "a reason", **more: object) -> Step:
     base = Step("buildkit", "Is it?", "yes", Source.PROBE, Certainty.LIKELY, (Evidence("ci.yml", 1, 2, words, words),))
-    return Step(**{**{name: getattr(base, name) for name in base.__slots__}, **more})  # type: ignore[arg-type]
+    return Step(**{**{name: getattr(base, name) for name in base.__slots__}, **more})
 
 
 def built() -> BuildSite:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from coach import skill
 from coach.flowchart import load_chart
-from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, Tree, certain, likely, unknown
 from coach.lessons import Lesson
+from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, Tree, certain, likely, unknown
 from coach.skill import Skill
 from coach.tree import MemoryTree
 

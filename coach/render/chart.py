@@ -74,7 +74,7 @@ _SHAPES = {"diamond": ('{"', '"}'), "stadium": ('(["', '"])'), "round": ('("', '
 
 def _mermaid(chart: Chart, path: Path) -> str:
     ids = {node: node if node.isascii() and node.isidentifier() else f"n{n}" for n, node in enumerate(chart)}
-    lines = [f"flowchart {chart.graph['direction']}"]
+    lines = [f"flowchart {chart.graph['direction'].replace('TB', 'TD')}"]
     for node, data in chart.nodes(data=True):
         before, after = _SHAPES.get(data["shape"], ('["', '"]'))
         lines.append(f"  {ids[node]}{before}{_mermaid_text(data['text'])}{after}")

@@ -16,7 +16,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 def render(report: Report) -> str:
     """One run; a rule per FIX code, a result per finding, at its first cited place."""
-    found = [(target, finding) for target in report.targets for finding in _findings(target)]
+    found = [(target, finding) for target in report.targets for finding in target.findings]
     rules: dict[str, dict[str, Any]] = {}
     for _, finding in found:
         rules.setdefault(finding.id, _rule(finding))
@@ -34,10 +34,6 @@ def render(report: Report) -> str:
         "results": [_result(target, finding, order.index(finding.id)) for target, finding in found],
     }
     return dump({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
-
-
-def _findings(target: Diagnosis) -> tuple[Finding, ...]:
-    return (*([target.fix] if target.fix is not None else []), *target.further)
 
 
 def _rule(found: Finding) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rich.text import Text
 from coach.model import Certainty, Diagnosis, Evidence, Finding, Question, Report, Safety, Source, Status, Step
 from coach.redact import visible
 from coach.render.words import place, target_name
+from coach.skill import AntiPattern
 
 MAX_PATCH_LINES = 200
 
@@ -143,8 +144,8 @@ def trail(page: Page, steps: Iterable[Step]) -> None:
         page.line(2, (f"{step.node} ", "bold"), f"{step.choice}{_aside(step)}", (proof, "cyan"), (why, "dim"))
 
 
-def finding(page: Page, found: Finding, *, most: int | None = None) -> None:
-    """The FIX with its proof and its patch."""
+def finding(page: Page, found: Finding, pattern: AntiPattern | None = None, *, most: int | None = None) -> None:
+    """The FIX with its proof and its patch; ``pattern`` spells its anti-pattern out."""
     word, colour, meaning = _SAFETY[found.remedy.safety]
     page.line(0, (f"FIX {found.id}  ", "bold yellow"), (found.title, "bold"))
     page.line(2, "safety: ", (word, colour), f" ({meaning})")
@@ -158,6 +159,9 @@ def finding(page: Page, found: Finding, *, most: int | None = None) -> None:
         page.line(2, f"section: {found.section}  (coach explain {found.id})")
     if found.anti_pattern:
         page.line(2, f"anti-pattern: {found.anti_pattern}")
+    if pattern is not None:
+        for name, words in (("symptom", pattern.symptom), ("diagnosis", pattern.diagnosis), ("fix", pattern.fix)):
+            page.line(4, (f"{name}: ", "bold"), words)
     if found.remedy.guidance:
         page.gap()
         page.markdown(found.remedy.guidance)
