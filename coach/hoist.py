@@ -269,6 +269,9 @@ def _go(order: _Order) -> Hoist:
     return _then_whole(order, " ".join((order.raw[0], "mod", "download", *where)))
 
 
+_MOST_STUBS = 10
+
+
 def _cargo(order: _Order) -> Hoist:
     stubs = rust.stubs(order.tree, order.directory, order.context)
     where = order.kept(("--locked", "--frozen"), ("--manifest-path", "--target", "--config"))
@@ -277,8 +280,8 @@ def _cargo(order: _Order) -> Hoist:
         "`cargo fetch` only downloads: dependencies are still compiled below the source; cargo-chef or a cache mount "
         "on the target directory keeps that too"
     ]
-    if None in stubs:
-        return _nothing(order, *reasons, "cargo wants target files that lie outside the directory")
+    if None in stubs or len(stubs) > _MOST_STUBS:
+        return _nothing(order, *reasons, "cargo refuses manifests without their targets, too many to stand in for here")
     if stubs:
         places = [place for place in stubs if place is not None]
         folders = " ".join(

@@ -140,7 +140,9 @@ def _gradle(gather: Gather, directory: str) -> Closure | None:
     scripts = [
         path
         for path in gather.below(root)
-        if path.endswith((".gradle", ".gradle.kts", ".gradle.dcl")) and "/src/" not in f"/{path}" and gather.has(path)
+        if path.endswith((".gradle", ".gradle.kts", ".gradle.dcl"))
+        and "/src/" not in f"/{path[len(root) :]}"
+        and gather.has(path)
     ]
     if not any(parent(path) in (root, directory) for path in scripts):
         return None
@@ -179,7 +181,7 @@ def _gradle_script(gather: Gather, root: str, path: str) -> None:
         target = join(directory, match[1])
         if match[1].endswith((".jar", ".aar", "libs", "lib")):
             gather.add_dir(target) or gather.add(target)
-        elif target is not None and "/src/" not in f"/{target}/" and gather.has(target):
+        elif target is not None and "/src/" not in f"/{target[len(root) :]}/" and gather.has(target):
             gather.add(target)
 
 

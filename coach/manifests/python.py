@@ -100,7 +100,7 @@ def _pip(gather: Gather, directory: str) -> Closure | None:
         gather.add(join(directory, (group.rpartition(":")[0] or "pyproject.toml")))
     for word in arguments.targets:
         requirements.target(word, directory, "", 0)
-    if not gather.files and not gather.directories and not gather.reading and not arguments.requirements:
+    if not gather.files and not gather.directories and not gather.reading:
         return None
     lock = next((path for path in sorted(gather.files) if path.endswith(".lock") or "pylock" in path), None)
     return _finish(gather, lock)

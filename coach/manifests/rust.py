@@ -45,6 +45,8 @@ def closure(request: Request) -> Closure | None:
     gather.members.update(path for path in members if path != root)
     _packages(gather, root, [root, start, *members])
     _toolchain(gather, start)
+    if verbs[:1] not in (["fetch"], ["vendor"]):
+        _build_scripts(gather)
     lock = at(root, "Cargo.lock")
     if not gather.add(lock) and any(word in ("--locked", "--frozen") for word in request.words):
         gather.doubt("no Cargo.lock for a build that insists on one", root or ".")
@@ -123,10 +125,13 @@ def _target(gather: Gather, directory: str, path: str, manifest: Mapping[str, ob
     if wanted:
         says = f"cargo refuses this manifest while its targets are not there, such as `{shown(wanted[0])}`"
         gather.reads(says, path, gather.line(path, "[package]"))
-    if gather.has(at(directory, "build.rs")) or "build" in table(manifest, "package"):
-        gather.doubt(
-            "a build script runs when the package is compiled, and reads what it likes", at(directory, "build.rs"), 1
-        )
+
+
+def _build_scripts(gather: Gather) -> None:
+    for path in sorted(gather.files):
+        script = at(parent(path), "build.rs")
+        if path.endswith("Cargo.toml") and gather.has(script):
+            gather.doubt("a build script runs when the package is compiled, and reads what it likes", script, 1)
 
 
 def _wanted(gather: Gather, directory: str, manifest: Mapping[str, object]) -> list[str]:
