@@ -1,16 +1,19 @@
 """Where and how a repository builds its images: one module per system that says so.
 
-A system is a module of this package with ``read(tree) -> Discovery``; it may have ``change(tree, build, want)`` for
-the builds that are written in its files. Modules are found, not registered.
+A system is a module of this package with ``read(tree) -> Discovery``; ``<system>_change`` beside it may have
+``change(tree, build, want)`` for the builds that are written in its files. Modules are found, not registered.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
+import inspect
 import pkgutil
 from types import ModuleType
 
+from coach.ci import guidance, textedit
 from coach.ci.nouns import (
     AddCache,
     BuildkitOn,
@@ -38,23 +41,23 @@ __all__ = [
 
 
 @functools.cache
-def systems() -> tuple[ModuleType, ...]:
+def systems() -> dict[str, ModuleType]:
     """Every module that reads a system, by name."""
-    found = (
-        importlib.import_module(f"{__name__}.{info.name}")
+    found = {
+        info.name: importlib.import_module(f"{__name__}.{info.name}")
         for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name)
-    )
-    return tuple(
-        module for module in found if hasattr(module, "read") and module.__name__.rsplit(".", 1)[-1] not in _PARTS
-    )
+    }
+    return {name: module for name, module in found.items() if _reads_trees(module)}
 
 
-_PARTS = frozenset({"docker_cli", "yamldoc", "commands", "expressions", "hcl", "machine", "nouns", "paths", "runners"})
+def _reads_trees(module: ModuleType) -> bool:
+    read = getattr(module, "read", None)
+    return read is not None and list(inspect.signature(read).parameters) == ["tree"]
 
 
 def build_sites(tree: Tree) -> Discovery:
-    """Every place of the repository that builds an image, ordered by path and line. Never raises ``InputError``."""
-    found = [module.read(tree) for module in systems()]
+    """Every place of the repository that builds an image, CI first, then by path and line. Raises nothing."""
+    found = [module.read(tree) for module in systems().values()]
     builds = [build for discovery in found for build in discovery.builds]
     skipped = {(item.path, item.line): item for discovery in found for item in discovery.skipped}
     return Discovery(
@@ -65,4 +68,15 @@ def build_sites(tree: Tree) -> Discovery:
 
 def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
     """What to write in the build configuration so that ``want`` holds for ``build``; guidance where none is written."""
-    raise NotImplementedError
+    if isinstance(want, DropNoCache):
+        return textedit.drop_no_cache(tree, build)
+    if isinstance(want, BuildkitOn):
+        return textedit.buildkit_on(tree, build)
+    name = f"{__name__}.{_SAME.get(build.system, build.system)}_change"
+    if importlib.util.find_spec(name) is None:
+        return guidance.by_hand(build, want)
+    made: Remedy = importlib.import_module(name).change(tree, build, want)
+    return made
+
+
+_SAME = {"gitea": "github", "forgejo": "github"}

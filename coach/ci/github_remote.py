@@ -79,17 +79,21 @@ def remote_workflow(
     official = plain.startswith("docker/github-builder/")
     push = text("push")
     signed_line = 0
+    runner = ""
     if official:
-        # docs.docker.com/build/ci/github-actions/github-builder: native runners per platform, gha cache, signed
-        cache = text("cache")
-        if cache is not None and cache.text == "true":
-            mode = text("cache-mode")
+        # github.com/docker/github-builder/blob/main/.github/workflows/build.yml (read 2026-11)
+        cache, mode = text("cache"), text("cache-mode")
+        if cache is not None and (cache.text == "true" or "true" in cache.options):
             cache_to.append(
-                CacheRef("gha", {"mode": mode.text if mode is not None and mode.text else "max"}, line("cache"))
+                CacheRef("gha", {"mode": mode.text} if mode is not None and mode.text else {}, line("cache"))
             )
         signed = text("sign")
-        if signed is not None and (signed.text == "true" or "true" in signed.options):
-            signed_line = line("sign")
+        if signed is None or signed.text in ("auto", "true") or "true" in signed.options:
+            signed_line = line("sign") or uses.line
+        machine = text("runner")
+        runner = _official_runner(machine.shown if machine is not None else "")
+        if not runner:
+            notes.append(Unresolved("runner", f"which machine {plain} takes depends on its version", uses.line))
     else:
         notes += [Unresolved(what, reason, uses.line) for what in ("cache_to", "cache_from", "no_cache", "signed")]
     if "bake" in short:
@@ -112,8 +116,8 @@ def remote_workflow(
                 cache_from=tuple(cache_to) or site.cache_from,
                 attested_line=signed_line,
                 attested_why="the workflow signs its attestations" if signed_line else "",
-                unresolved=tuple(dict.fromkeys((*site.unresolved, *notes))) if not official else site.unresolved,
-                runner="native" if official else "",
+                unresolved=tuple(dict.fromkeys((*site.unresolved, *notes))),
+                runner=runner,
             )
             for site in made
         ]
@@ -141,7 +145,7 @@ def remote_workflow(
             buildkit=True if official else None,
             buildkit_line=uses.line,
             buildkit_why=f"{plain} builds with BuildKit" if official else reason,
-            runner="native" if official else "",
+            runner=runner,
             push=(push.text == "true") if push is not None and push.text is not None else None,
             push_line=line("push"),
             attested_line=signed_line,
@@ -149,3 +153,10 @@ def remote_workflow(
             unresolved=tuple(dict.fromkeys(notes)),
         )
     ]
+
+
+def _official_runner(text: str) -> str:
+    """The machines docker/github-builder spreads the platforms over, as a label."""
+    if "arm" in text or text == "auto":
+        return "native"
+    return "ubuntu-24.04" if text else ""

@@ -1,0 +1,799 @@
+"""What to write into a GitHub workflow so that a build keeps its cache, hands over secrets, or signs what it pushes.
+
+Sources (read 2026-11): docs.docker.com/build/cache/backends/gha (the cache needs another driver than ``docker``, and
+``run`` steps need the runtime's token), docs.docker.com/build/ci/github-actions/secrets,
+github.com/sigstore/cosign-installer README, docs.github.com/actions/reference/workflows-and-actions/workflow-syntax
+(a job's ``permissions`` replace all defaults).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coach.ci import bake, commands, compose, compose_change, yamldoc, yamledit
+from coach.ci.commands import Call, Text
+from coach.ci.docker_cli import cache_ref, split_csv
+from coach.ci.github_scope import Scope
+from coach.ci.nouns import AddCache, BuildkitOn, DropNoCache, NativeArm, SecretArgs, Sign, Want
+from coach.ci.yamldoc import Doc, Node, Source
+from coach.ci.yamledit import CannotEditError
+from coach.errors import InputError
+from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree, is_file
+
+_MOUNTS = "Cache mounts are not part of what is exported: the layers are, so an unchanged layer is not run again."
+_LIMIT = "GitHub keeps 10 GB of cache for a repository and drops what was not used for a week."
+_WORKFLOWS = ".github/workflows/"
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """The step that builds: its place among the steps, and the job it belongs to (``None`` in a composite action)."""
+
+    doc: Doc
+    step: Node
+    steps: tuple[Node, ...]
+    index: int
+    job: Node | None
+
+    @property
+    def action(self) -> str:
+        uses = self.step.get("uses")
+        return (uses.text or "").partition("@")[0].lower() if uses is not None else ""
+
+    @property
+    def inputs(self) -> Node | None:
+        return self.step.get("with")
+
+
+def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
+    """Edits for a build that a workflow or a composite action of the repository holds."""
+    try:
+        if isinstance(want, AddCache):
+            return _add_cache(tree, build, want)
+        if isinstance(want, SecretArgs):
+            return _secret_args(tree, build, want)
+        if isinstance(want, Sign):
+            return _sign(tree, build)
+        if isinstance(want, NativeArm):
+            return _native(build)
+    except (CannotEditError, InputError) as error:
+        reason = error.says if isinstance(error, InputError) else str(error)
+        return Remedy(Safety.SHOW, reasons=(reason,), guidance=_by_hand(build, want))
+    assert isinstance(want, BuildkitOn | DropNoCache)
+    return Remedy(Safety.SHOW, reasons=("it is not edited here",), guidance=_by_hand(build, want))
+
+
+def find(tree: Tree, build: BuildSite) -> Spot:
+    """The step at ``build.line``. Raises ``CannotEditError`` when it is not in a YAML file or cannot be found."""
+    if not build.path.endswith((".yml", ".yaml")):
+        raise CannotEditError(f"the command stands in {build.path}, which builds elsewhere too")
+    doc = yamldoc.read(tree.read(build.path), build.path)
+    jobs = doc.root.get("jobs")
+    homes: list[tuple[Node | None, Node]] = []
+    for job in jobs.entries().values() if jobs is not None else ():
+        steps = job.get("steps")
+        if steps is not None:
+            homes.append((job, steps))
+    composite = doc.root.get("runs", "steps")
+    if composite is not None:
+        homes.append((None, composite))
+    for home, listed in homes:
+        items = tuple(listed.items())
+        for index, step in enumerate(items):
+            if step.is_map and step.line <= build.line <= step.end_line:
+                return Spot(doc, step, items, index, home)
+    raise CannotEditError("the step that builds was not found in the file")
+
+
+# -- cache ---------------------------------------------------------------------------------------------------------
+
+
+def _add_cache(tree: Tree, build: BuildSite, want: AddCache) -> Remedy:
+    if build.system != "github":
+        raise CannotEditError(f"whether the {build.system} server offers GitHub's cache service is not written here")
+    if build.tool == "workflow":
+        raise CannotEditError("the build steps stand in a workflow of another repository")
+    spot = find(tree, build)
+    if spot.action.endswith("/build-push-action"):
+        return _cache_inputs(tree, build, want, spot)
+    if spot.action.endswith("/bake-action"):
+        return _cache_bake(tree, build, want, spot)
+    if spot.step.get("run") is not None:
+        return _cache_command(tree, build, want, spot)
+    raise CannotEditError(f"{spot.action or 'the step'} has no known cache options")
+
+
+def _cache_inputs(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> Remedy:
+    inputs = spot.inputs
+    edits: list[Edit] = []
+    reasons: list[str] = []
+    if inputs is not None:
+        yamledit.own(inputs, spot.step.line, spot.step.end_line)
+    came, goes = (inputs.get(key) if inputs is not None else None for key in ("cache-from", "cache-to"))
+    scope = _scope(tree, build, want, spot)
+    source, target = f"type=gha{scope}", f"type=gha,mode=max{scope}"
+    says = f"imports and exports the layers of every stage through GitHub's cache (`{target}`)"
+    for node in (came, goes):
+        if node is not None and node.text is not None and "${{" in node.text and not _static_type(node.text):
+            raise CannotEditError("its cache options are computed by an expression")
+    inline = [ref for ref in build.cache_to if ref.type == "inline"]
+    if goes is not None and not inline:
+        edits.append(_mode_max(goes))
+        says = "exports every stage (`mode=max`) instead of the last one alone"
+        if came is None:
+            edits.append(yamledit.add_keys(_mapping(inputs), [("cache-from", _importing(goes))], "cache-to"))
+    elif goes is not None:
+        edits.append(_new_value(goes, target))
+        edits += _import_too(inputs, came, source)
+        reasons.append("the inline cache, which holds the last stage only, is no longer written into the image")
+    elif came is not None and not inline:
+        says, made = _matching_export(came, build, source, target)
+        edits += made
+        edits.append(yamledit.add_keys(_mapping(inputs), [("cache-to", _exporting(came, build, target))], "cache-from"))
+    elif inputs is None:
+        edits.append(yamledit.add_keys(spot.step, [("with", ["", f"  cache-from: {source}", f"  cache-to: {target}"])]))
+    else:
+        edits.append(
+            yamledit.add_keys(
+                inputs, [("cache-from", source), ("cache-to", target)] if came is None else [("cache-to", target)]
+            )
+        )
+        if came is not None:
+            edits += _import_too(inputs, came, source)
+    made, why = _container_builder(tree, build, spot)
+    edits += made
+    if made:
+        reasons += why
+        edits += _load(build, inputs, reasons)
+    if build.called_from:
+        says += f"; `{build.called_from}` and every other caller of this file share it"
+    guidance = f"`{build.path}` line {build.line} {says}. {_MOUNTS} {_LIMIT}"
+    return Remedy(Safety.REVIEW if reasons else Safety.SAFE, tuple(edits), tuple(reasons), guidance)
+
+
+def _mapping(node: Node | None) -> Node:
+    if node is None or not node.is_map:
+        raise CannotEditError("its inputs are not a mapping")
+    return node
+
+
+def _static_type(text: str) -> bool:
+    return re.match(r"\s*type=\w+", text) is not None
+
+
+def _mode_max(node: Node) -> Edit:
+    """The edit that makes an existing ``cache-to`` export every stage."""
+    doc, span = node.doc, node.span
+    raw = doc.content[span.start : span.end].decode("utf-8", "replace")
+    written = re.search(r"mode\s*=\s*[\"']?(min)\b", raw)
+    if written is not None:
+        if raw.count("mode") > 1:
+            raise CannotEditError("several caches are written, each with its own mode")
+        start = span.start + len(raw[: written.start(1)].encode())
+        return yamledit.replace_span(doc, Span(start, start + 3), "max")
+    if "mode" in raw:
+        raise CannotEditError("the mode of the cache is computed by an expression")
+    if node.style in ("|", ">"):
+        lines = yamledit.block_lines(node)
+        if len(lines) != 1:
+            raise CannotEditError("several caches are written, each with its own mode")
+        line = lines[0][0]
+        text = doc.line_text(line).rstrip()
+        at = doc.line_span(line, line).start + len(text.encode())
+        return Edit(doc.path, Span(at, at), b",mode=max")
+    return yamledit.append_to_scalar(node, ",mode=max")
+
+
+def _importing(goes: Node) -> str:
+    """A ``cache-from`` that reads what ``cache-to`` writes."""
+    fields = [
+        item
+        for item in split_csv((goes.text or "").strip())
+        if not re.match(r"(mode|ignore-error|compression|dest|oci|image-m)", item)
+    ]
+    local = [item.removeprefix("dest=") for item in split_csv((goes.text or "").strip()) if item.startswith("dest=")]
+    return ",".join(fields + ([f"src={local[0]}"] if local else []))
+
+
+def _exporting(came: Node, build: BuildSite, target: str) -> str:
+    """A ``cache-to`` for an existing ``cache-from``."""
+    ref = cache_ref((came.text or "").strip().splitlines()[0] if came.text else "", came.line)
+    if ref is None or "\n" in (came.text or "").strip():
+        return target
+    if ref.type == "gha":
+        scope = f",scope={ref.attrs['scope']}" if "scope" in ref.attrs else ""
+        return f"type=gha,mode=max{scope}"
+    if ref.type == "registry" and not _is_image(ref.attrs.get("ref", ""), build):
+        return f"type=registry,ref={ref.attrs.get('ref', '')},mode=max"
+    return target
+
+
+def _matching_export(came: Node, build: BuildSite, source: str, target: str) -> tuple[str, list[Edit]]:
+    exported = _exporting(came, build, target)
+    if exported == target and not (came.text or "").strip().startswith("type=gha"):
+        return (
+            f"exports every stage (`{target}`): what it imports today was never written with a cache",
+            [_new_value(came, source)] if "\n" not in (came.text or "").strip() else [],
+        )
+    return f"writes the cache it imports (`{exported}`)", []
+
+
+def _is_image(reference: str, build: BuildSite) -> bool:
+    """Whether a reference names an image that the build itself tags (which holds no cache)."""
+    return reference in build.tags or not re.search(r"cache", reference)
+
+
+def _new_value(node: Node, text: str) -> Edit:
+    if node.style in ("|", ">") or node.is_list:
+        raise CannotEditError("its caches are written on several lines")
+    span = node.span
+    return yamledit.replace_span(node.doc, span, text)
+
+
+def _import_too(inputs: Node | None, came: Node | None, source: str) -> list[Edit]:
+    if came is None:
+        return [yamledit.add_keys(_mapping(inputs), [("cache-from", source)])]
+    return [_new_value(came, source)]
+
+
+def _container_builder(tree: Tree, build: BuildSite, spot: Spot) -> tuple[list[Edit], list[str]]:
+    """A setup-buildx step in front, unless a builder that can export is there already."""
+    if build.driver not in ("", "docker"):
+        return [], []
+    before = spot.steps[: spot.index]
+    setup = next((step for step in before if _uses(step) == "docker/setup-buildx-action"), None)
+    if setup is not None:
+        raise CannotEditError("setup-buildx is told to use the docker driver, which cannot export this cache")
+    edit = _insert_step(
+        spot,
+        [["- name: Set up Docker Buildx", f"  uses: {reference(tree, 'docker/setup-buildx-action', 'v3')}"]],
+    )
+    return [edit], ["a builder of its own is set up, because the engine's default one cannot export this cache"]
+
+
+def _load(build: BuildSite, inputs: Node | None, reasons: list[str]) -> list[Edit]:
+    """``load: true`` where the image has to reach the engine, as it did without a builder of its own."""
+    if inputs is not None and any(inputs.get(key) is not None for key in ("load", "outputs")):
+        return []
+    if build.push is True and inputs is not None and (inputs.get("push") is None or (_text(inputs, "push") == "true")):
+        reasons.append("later steps find the image in the registry only, no longer in the engine of the runner")
+        return []
+    if len(build.platforms) > 1:
+        return []
+    if inputs is None:
+        return []
+    if inputs.get("push") is not None and "${{" in _text(inputs, "push"):
+        reasons.append(
+            "when it is not pushed, the image stays in the builder: add `load: true` if a later step runs it"
+        )
+        return []
+    return [yamledit.add_keys(inputs, [("load", "true")])]
+
+
+def _text(mapping: Node, key: str) -> str:
+    node = mapping.get(key)
+    return (node.text or "") if node is not None else ""
+
+
+def _uses(step: Node) -> str:
+    uses = step.get("uses") if step.is_map else None
+    return (uses.text or "").partition("@")[0].lower() if uses is not None else ""
+
+
+def reference(tree: Tree, action: str, fallback: str) -> str:
+    """``action@version`` as other workflows of the repository pin it, comment included, else with ``fallback``."""
+    pattern = re.compile(rf"uses:\s*['\"]?({re.escape(action)}@[^\s'\"#]+)['\"]?([ \t]+#[^\n\r]*)?")
+    for path in tree.entries():
+        if path.startswith(_WORKFLOWS) and path.endswith((".yml", ".yaml")) and is_file(tree, path):
+            match = pattern.search(tree.read(path).decode("utf-8", "replace"))
+            if match is not None:
+                return match[1] + (match[2] or "").rstrip()
+    return f"{action}@{fallback}"
+
+
+def _insert_step(spot: Spot, steps: Sequence[Sequence[str]], after: bool = False) -> Edit:
+    """New steps in front of the one that builds (or behind it), spaced as its neighbours are."""
+    indent = yamledit.item_indent(spot.step)
+    first = yamledit.item_first_line(spot.step)
+    spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
+    lines: list[str] = []
+    if after:
+        for step in steps:
+            lines += ([""] if spaced else []) + [indent + line for line in step]
+        return yamledit.insert_after(spot.doc, spot.step.end_line, lines)
+    # a comment right above belongs to the step
+    while first > 1 and spot.doc.line_text(first - 1).startswith(f"{indent}#"):
+        first -= 1
+    spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
+    for step in steps:
+        lines += [indent + line for line in step] + ([""] if spaced else [])
+    return yamledit.insert_before(spot.doc, first, lines)
+
+
+_MATRIX = re.compile(r"\$\{\{\s*(matrix\.[\w.-]+)\s*\}\}")
+
+
+def _scope(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> str:
+    """``,scope=…`` that keeps this image's cache apart from those of other images and matrix runs."""
+    parts: list[str] = []
+    name = want.scope
+    if not name and _image_steps(tree) > 1:
+        name = slug(build)
+    if name:
+        parts.append(name)
+    raw = spot.doc.content[spot.step.span.start : spot.doc.line_span(spot.step.end_line, spot.step.end_line).end]
+    for key in ("file", "context", "target", "platforms", "build-args"):
+        node = spot.inputs.get(key) if spot.inputs is not None else None
+        parts += [f"${{{{ {match} }}}}" for match in _MATRIX.findall(node.text or "")] if node is not None else []
+    if spot.inputs is None or spot.step.get("run") is not None:
+        parts += [f"${{{{ {match} }}}}" for match in _MATRIX.findall(raw.decode("utf-8", "replace"))]
+    if spot.job is not None and not parts and _arm_matrix(spot.job):
+        parts.append("${{ runner.arch }}")
+    parts = list(dict.fromkeys(parts))
+    return f",scope={'-'.join(parts)}" if parts else ""
+
+
+def _arm_matrix(job: Node) -> bool:
+    node = job.get("runs-on")
+    return node is not None and node.text is not None and "matrix." in node.text
+
+
+def _image_steps(tree: Tree) -> int:
+    found = 0
+    for path in tree.entries():
+        if path.startswith(_WORKFLOWS) and path.endswith((".yml", ".yaml")) and is_file(tree, path):
+            text = tree.read(path)
+            found += len(re.findall(rb"uses:\s*['\"]?[\w-]+/(?:build-push|bake)-action@", text))
+            found += len(re.findall(rb"docker (?:buildx )?build\s", text))
+    return found
+
+
+def slug(build: BuildSite) -> str:
+    """A short name for what is built: the folder or prefix of the Dockerfile, and the target."""
+    path = build.dockerfile or "image"
+    folder, name = posixpath.split(path)
+    stem = re.sub(r"(^|[._-])(docker|container)file($|[._-])", " ", name, flags=re.I).strip()
+    parts = [folder.rsplit("/", 1)[-1], stem, build.target or ""]
+    made = re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-").lower()
+    return made or "image"
+
+
+def _cache_bake(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> Remedy:
+    if build.cache_to or build.cache_from:
+        raise CannotEditError("its caches come from the bake file and `set` lines together")
+    inputs = spot.inputs
+    names = _bake_targets(tree, build, inputs)
+    lines: list[str] = []
+    for name in names:
+        scope = f",scope={name}" if len(names) > 1 or _image_steps(tree) > 1 or want.scope else ""
+        pattern = name if len(names) > 1 else "*"
+        lines += [f"{pattern}.cache-from=type=gha{scope}", f"{pattern}.cache-to=type=gha,mode=max{scope}"]
+    given = inputs.get("set") if inputs is not None else None
+    if given is not None:
+        block = yamledit.block_lines(given)
+        text = spot.doc.line_text(block[-1][0])
+        indent = " " * (len(text) - len(text.lstrip()))
+        edit = yamledit.insert_after(spot.doc, block[-1][0], [indent + line for line in lines])
+    elif inputs is not None:
+        edit = yamledit.add_keys(inputs, [("set", ["|", *(f"  {line}" for line in lines)])])
+    else:
+        edit = yamledit.add_keys(spot.step, [("with", ["", "  set: |", *(f"    {line}" for line in lines)])])
+    made, reasons = _container_builder(tree, build, spot)
+    guidance = (
+        f"`{build.path}` line {build.line} imports and exports the layers of every stage through GitHub's cache, one "
+        f"scope for each target. {_MOUNTS} {_LIMIT}"
+    )
+    return Remedy(Safety.REVIEW if reasons else Safety.SAFE, (edit, *made), tuple(reasons), guidance)
+
+
+def _bake_targets(tree: Tree, build: BuildSite, inputs: Node | None) -> list[str]:
+    given = inputs.get("targets") if inputs is not None else None
+    wanted = re.split(r"[,\s]+", given.text.strip()) if given is not None and given.text else []
+    if any("${{" in name for name in wanted):
+        raise CannotEditError("its targets are computed by an expression")
+    if not build.defined_in.endswith((".hcl", ".json")):
+        return wanted or ["*"]
+    project = bake.Project(tree, (build.defined_in,), {})
+    return [target.name for target in project.pick(wanted)] or ["*"]
+
+
+def command_at(tree: Tree, build: BuildSite, source: Source) -> Call:
+    """The build command of ``build`` in a script. Raises ``CannotEditError`` when it is not found."""
+    filled = Scope().shell(source.text)
+    for call in commands.calls(tree, Text(filled, {}, ""), follow=False):
+        start = source.line(call.at)
+        if call.invocation.verb in ("build", "compose", "bake") and start <= build.line <= source.line(call.till):
+            return call
+    raise CannotEditError("the build command was not found in the script")
+
+
+def byte_at(source: Source, index: int) -> int:
+    """Byte of the file at which character ``index`` of a script stands."""
+    found = source.byte(index)
+    if found is None:
+        raise CannotEditError("the script is written in a way whose places are not known")
+    return found
+
+
+def _cache_command(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> Remedy:
+    run = spot.step.get("run")
+    assert run is not None
+    source = run.source()
+    call = command_at(tree, build, source)
+    reasons: list[str] = []
+    edits: list[Edit] = []
+    invocation = call.invocation
+    if invocation.verb == "compose":
+        return _cache_compose(tree, build, want, spot)
+    if invocation.verb != "build" or invocation.tool not in ("docker", "buildx"):
+        raise CannotEditError(f"{invocation.tool} has its own cache options")
+    if build.cache_to or build.cache_from:
+        raise CannotEditError("the command has cache options of its own already")
+    filled = Scope().shell(source.text)
+    repository = _pushed_repository(build)
+    scope = _scope(tree, build, want, spot)
+    if repository and spot.job is not None:
+        ref = f"{repository}:buildcache" + (f"-{slug(build)}" if want.scope or _image_steps(tree) > 1 else "")
+        options = f" --cache-from type=registry,ref={ref} --cache-to type=registry,ref={ref},mode=max"
+        reasons.append(f"the cache is written to {ref}, so the login of this job must be allowed to push there")
+        says = "keeps its layers beside the image it pushes"
+    else:
+        options = f" --cache-from type=gha{scope} --cache-to type=gha,mode=max{scope}"
+        reasons.append("a step hands GitHub's cache token to the script, which only actions get otherwise")
+        says = "imports and exports the layers of every stage through GitHub's cache"
+    inserted = _builder_steps(tree, build, spot, gha=not repository)
+    has_output = any(invocation.on(name) for name in ("push", "load")) or invocation.last("output") is not None
+    if not has_output and len(build.platforms) < 2 and (inserted or invocation.tool == "docker"):
+        options += " --load"
+    edits += inserted
+    end = byte_at(source, filled.origin(invocation.head_end) - 1) + 1
+    if invocation.tool == "docker":
+        word = source.text.rfind("build", 0, filled.origin(invocation.head_end))
+        at = byte_at(source, word)
+        edits.append(Edit(build.path, Span(at, at), b"buildx "))
+    edits.append(Edit(build.path, Span(end, end), options.encode()))
+    if invocation.tool == "docker":
+        reasons.append("the build moves from the engine's builder to one of its own")
+    guidance = f"`{build.path}` line {build.line} {says}. {_MOUNTS}"
+    return Remedy(Safety.REVIEW, tuple(edits), tuple(reasons), guidance)
+
+
+def _builder_steps(tree: Tree, build: BuildSite, spot: Spot, gha: bool) -> list[Edit]:
+    """Steps that a script needs in front of it before it can export a cache."""
+    before = [_uses(step) for step in spot.steps[: spot.index]]
+    steps: list[list[str]] = []
+    if "docker/setup-buildx-action" not in before and build.driver in ("", "docker"):
+        steps.append(["- name: Set up Docker Buildx", f"  uses: {reference(tree, 'docker/setup-buildx-action', 'v3')}"])
+    if gha and "crazy-max/ghaction-github-runtime" not in before:
+        runtime = reference(tree, "crazy-max/ghaction-github-runtime", "v3")
+        steps.append(["- name: Expose the cache service to scripts", f"  uses: {runtime}"])
+    return [_insert_step(spot, steps)] if steps else []
+
+
+def _pushed_repository(build: BuildSite) -> str:
+    """The repository a build is pushed to, without its tag, when it is written out."""
+    if not build.push:
+        return ""
+    for tag in build.tags:
+        head, slash, tail = tag.rpartition("/")
+        name = f"{head}{slash}{tail.split(':', 1)[0]}"
+        if re.fullmatch(r"[a-z0-9][\w./:-]*", name) and slash:
+            return name
+    return ""
+
+
+def _cache_compose(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> Remedy:
+    if not build.defined_in:
+        raise CannotEditError("which compose file is read is known only when the job runs")
+    if build.cache_to or build.cache_from:
+        raise CannotEditError("the compose file names caches already")
+    if build.tool == "docker-compose":
+        raise CannotEditError("Compose v1 cannot export a cache: move to `docker compose` first")
+    name = want.scope or _service_name(tree, build)
+    edit = compose_change.add_cache(tree, build.defined_in, build.defined_line, f"type=gha,scope={name}")
+    edits = [edit, *_builder_steps(tree, build, spot, gha=True)]
+    reasons = (
+        f"{build.defined_in} is read outside CI too, where builds ignore a cache of type gha",
+        "a step hands GitHub's cache token to the script, which only actions get otherwise",
+    )
+    where = f"`{build.path}` line {build.line}"
+    guidance = f"The service that {where} builds keeps its layers in GitHub's cache. {_MOUNTS} {_LIMIT}"
+    return Remedy(Safety.REVIEW, tuple(edits), reasons, guidance)
+
+
+def _service_name(tree: Tree, build: BuildSite) -> str:
+    project = compose.Project((build.defined_in,), posixpath.dirname(build.defined_in), {})
+    for site in compose.sites(tree, project):
+        if site.line == build.defined_line:
+            return site.job
+    return slug(build)
+
+
+# -- secrets -------------------------------------------------------------------------------------------------------
+
+
+def _secret_args(tree: Tree, build: BuildSite, want: SecretArgs) -> Remedy:
+    if build.defined_in:
+        return compose_change.secret_args(tree, build, want)
+    spot = find(tree, build)
+    if spot.action.endswith("/build-push-action"):
+        edits = _secret_inputs(spot, want)
+    elif spot.step.get("run") is not None:
+        edits = _secret_options(tree, build, want, spot)
+    else:
+        raise CannotEditError(f"{spot.action or 'the step'} has no known secret options")
+    names = ", ".join(want.names)
+    guidance = f"`{build.path}` line {build.line} hands over {names} as a secret, which no layer and no history keeps."
+    return Remedy(Safety.REVIEW, tuple(edits), (f"the Dockerfile has to read {names} from a secret mount",), guidance)
+
+
+def _secret_inputs(spot: Spot, want: SecretArgs) -> list[Edit]:
+    inputs = _mapping(spot.inputs)
+    args = next((node for key in ("build-args", "buildargs") if (node := inputs.get(key)) is not None), None)
+    if args is None or args.key is None:
+        raise CannotEditError("the arguments are not written in `build-args`")
+    written = yamledit.block_lines(args) if args.style == "|" else [(args.line, (args.text or "").strip())]
+    edits: list[Edit] = []
+    moved: list[str] = []
+    kept = 0
+    for line, text in written:
+        name, _, value = text.strip().partition("=")
+        if name in want.names:
+            moved.append(f"{want.names[name]}={value}")
+            edits.append(yamledit.delete_lines(spot.doc, line, line))
+        else:
+            kept += 1
+    if not moved:
+        raise CannotEditError("the arguments are not written one on each line of `build-args`")
+    given = inputs.get("secrets")
+    whole: Edit | None = None
+    if kept == 0:
+        edits, whole = [], yamledit.delete_lines(spot.doc, args.key_line, args.end_line)
+    if given is None:
+        indent = yamledit.key_indent(inputs)
+        lines = [f"{indent}secrets: |", *(f"{indent}  {item}" for item in moved)]
+        if whole is not None:
+            block = spot.doc.eol.join(line.encode() for line in lines)
+            ended = spot.doc.content[whole.span.start : whole.span.end].endswith(b"\n")
+            return [Edit(spot.doc.path, whole.span, block + (spot.doc.eol if ended else b""))]
+        return (
+            [*edits, yamledit.insert_after(spot.doc, args.end_line, lines)]
+            if args.end_line not in {line for line, _ in written if _is_moved(spot.doc, line, want)}
+            else _fold(spot.doc, edits, args.end_line, lines)
+        )
+    block_written = yamledit.block_lines(given)
+    text = spot.doc.line_text(block_written[-1][0])
+    indent = " " * (len(text) - len(text.lstrip()))
+    added = yamledit.insert_after(spot.doc, block_written[-1][0], [indent + item for item in moved])
+    return [*([whole] if whole is not None else edits), added]
+
+
+def _is_moved(doc: Doc, line: int, want: SecretArgs) -> bool:
+    return doc.line_text(line).strip().partition("=")[0] in want.names
+
+
+def _fold(doc: Doc, edits: list[Edit], last: int, lines: list[str]) -> list[Edit]:
+    """Join an insertion below a deleted line with that deletion."""
+    span = doc.line_span(last, last)
+    ended = doc.content[span.start : span.end].endswith(b"\n")
+    block = doc.eol.join(line.encode() for line in lines) + (doc.eol if ended else b"")
+    return [*(edit for edit in edits if edit.span != span), Edit(doc.path, span, block)]
+
+
+def _secret_options(tree: Tree, build: BuildSite, want: SecretArgs, spot: Spot) -> list[Edit]:
+    run = spot.step.get("run")
+    assert run is not None
+    source = run.source()
+    call = command_at(tree, build, source)
+    edits: list[Edit] = []
+    needed: dict[str, str] = {}
+    filled = Scope().shell(source.text)
+    for flag in call.invocation.all("build-arg"):
+        if flag.value is None:
+            continue
+        name, eq, value = flag.value.value.shown.partition("=")
+        if name not in want.names:
+            continue
+        value = value.strip("\"'")
+        variable = re.fullmatch(r"\$\{?(\w+)\}?", value)
+        expression = re.fullmatch(r"\$\{\{(.*)\}\}", value, re.S)
+        if not eq:
+            env = name
+        elif variable is not None:
+            env = variable[1]
+        elif expression is not None:
+            env, needed[name] = name, value
+        else:
+            raise CannotEditError(f"the value of {name} is put together in the command")
+        start = byte_at(source, filled.origin(flag.start))
+        end = byte_at(source, filled.origin(flag.end) - 1) + 1
+        edits.append(Edit(build.path, Span(start, end), f"--secret id={want.names[name]},env={env}".encode()))
+    if not edits:
+        raise CannotEditError("the arguments are not written in the command")
+    if needed:
+        env_node = spot.step.get("env")
+        entries = list(needed.items())
+        if env_node is not None:
+            edits.append(yamledit.add_keys(env_node, entries))
+        else:
+            lines = ["", *(f"  {name}: {value}" for name, value in entries)]
+            first = next(key for key, node in spot.step.entries().items() if node.key_line == spot.step.line)
+            after = first if first != "run" else None
+            if after is None:
+                raise CannotEditError("the step has nothing in front of its script to hold the variable")
+            edits.append(yamledit.add_keys(spot.step, [("env", lines)], after))
+    return edits
+
+
+# -- signing -------------------------------------------------------------------------------------------------------
+
+_PUBLIC = "the signature, with the image's name, goes into a public log"
+
+
+def _sign(tree: Tree, build: BuildSite) -> Remedy:
+    spot = find(tree, build)
+    if spot.job is None or build.called_from:
+        raise CannotEditError("the permission to sign has to be given by every workflow that calls this file")
+    if not spot.action.endswith("/build-push-action"):
+        raise CannotEditError("the digest of the pushed image is known only where it is pushed")
+    inputs = _mapping(spot.inputs)
+    if "push-by-digest" in _text(inputs, "outputs"):
+        raise CannotEditError("single platforms are pushed by digest: sign the list that a later job makes of them")
+    edits: list[Edit] = []
+    identity = _text(spot.step, "id")
+    if not identity:
+        taken = {_text(step, "id") for step in spot.steps if step.is_map}
+        identity = next(
+            name for name in ("build", "build-image", "build-push", "build-and-push-image") if name not in taken
+        )
+        edits.append(_add_id(spot, identity))
+    tags = inputs.get("tags")
+    if tags is None or tags.text is None:
+        raise CannotEditError("the step names no tags")
+    condition = _push_condition(spot, inputs)
+    tag_lines = [line.strip() for line in tags.text.strip().splitlines() if line.strip()]
+    comma = any("," in re.sub(r"\$\{\{.*?\}\}", "", line) for line in tag_lines)
+    quoted = ["|", *(f"  {line}" for line in tag_lines)] if len(tag_lines) > 1 else [tag_lines[0]]
+    reach = "echo \"$TAGS\" | tr ',' '\\n'" if comma else 'echo "$TAGS"'
+    guard = [f"  if: {condition}"] if condition else []
+    installer = ["- name: Install cosign", *guard, f"  uses: {reference(tree, 'sigstore/cosign-installer', 'v3')}"]
+    signing = [
+        "- name: Sign the image by digest",
+        *guard,
+        "  env:",
+        f"    TAGS: {quoted[0]}",
+        *(f"    {line}" for line in quoted[1:]),
+        f"    DIGEST: ${{{{ steps.{identity}.outputs.digest }}}}",
+        f'  run: {reach} | xargs -I {{}} cosign sign --yes {{}}@"$DIGEST"',
+    ]
+    if signing[-1].count(": ") > 1:
+        raise CannotEditError("the command cannot be written on one line")
+    edits.append(_insert_step(spot, [installer, signing], after=True))
+    made, reasons = _permission(spot)
+    edits += made
+    return Remedy(
+        Safety.REVIEW,
+        tuple(edits),
+        (_PUBLIC, *reasons, "the login of this job must be allowed to push the signature beside the image"),
+        f"`{build.path}` signs what line {build.line} pushes, by digest and without a key of its own "
+        "(`cosign verify --certificate-identity-regexp … --certificate-oidc-issuer "
+        "https://token.actions.githubusercontent.com` checks it).",
+    )
+
+
+def _add_id(spot: Spot, identity: str) -> Edit:
+    uses = spot.step.entries()["uses"]
+    if spot.step.flow or uses.key is None:
+        raise CannotEditError("the step is written in braces on one line")
+    return yamledit.add_keys(spot.step, [("id", identity)], "name" if spot.step.get("name") is not None else "uses")
+
+
+def _push_condition(spot: Spot, inputs: Node) -> str:
+    """When the signing step has to run: whenever the image is pushed."""
+    own = _text(spot.step, "if")
+    push = _text(inputs, "push").strip()
+    match = re.fullmatch(r"\$\{\{\s*(.*?)\s*\}\}", push, re.S)
+    conditions = []
+    if own:
+        conditions.append(re.sub(r"^\$\{\{\s*(.*?)\s*\}\}$", r"\1", own.strip()))
+    if match is not None:
+        conditions.append(match[1])
+    if len(conditions) > 1:
+        return " && ".join(f"({item})" if "||" in item else item for item in conditions)
+    if conditions and conditions[0].startswith(("!", "*", "&", "'", '"', "{", "[")):
+        return f"${{{{ {conditions[0]} }}}}"
+    return conditions[0] if conditions else ""
+
+
+def _permission(spot: Spot) -> tuple[list[Edit], list[str]]:
+    """``id-token: write`` for the job."""
+    assert spot.job is not None
+    own = spot.job.get("permissions")
+    if own is not None:
+        if own.text is not None:
+            if own.text == "write-all":
+                return [], []
+            raise CannotEditError(f"the job's permissions are `{own.text}`")
+        if _text(own, "id-token") == "write":
+            return [], []
+        if own.get("id-token") is not None:
+            raise CannotEditError("the job is denied an identity token")
+        return [yamledit.add_keys(own, [("id-token", "write")])], []
+    above = spot.doc.root.get("permissions")
+    if above is not None and above.is_map:
+        if _text(above, "id-token") == "write":
+            return [], []
+        entries = [f"{key}: {node.text}" for key, node in above.entries().items()]
+        reasons: list[str] = []
+    elif above is not None and above.text == "write-all":
+        return [], []
+    elif above is not None and above.text is not None:
+        entries = ["contents: read", "packages: write"]
+        reasons = [f"the job gets permissions of its own in place of `{above.text}`"]
+    else:
+        entries = ["contents: read", "packages: write"]
+        reasons = ["the job gets permissions of its own: add whatever else its steps need"]
+    lines = ["", *(f"  {entry}" for entry in entries), "  id-token: write"]
+    after = "runs-on" if spot.job.get("runs-on") is not None else None
+    return [yamledit.add_keys(spot.job, [("permissions", lines)], after)], reasons
+
+
+# -- guidance ------------------------------------------------------------------------------------------------------
+
+
+def _native(build: BuildSite) -> Remedy:
+    file = build.dockerfile or "Dockerfile"
+    target = f"\n          target: {build.target}" if build.target else ""
+    guidance = f"""Build each platform on a machine of its own kind, push by digest, and join the two:
+
+```yaml
+  build:
+    strategy:
+      matrix:
+        include:
+          - {{ platform: linux/amd64, runner: ubuntu-24.04 }}
+          - {{ platform: linux/arm64, runner: ubuntu-24.04-arm }}
+    runs-on: ${{{{ matrix.runner }}}}
+    steps:
+      # checkout, setup-buildx and login as today; setup-qemu is not needed any more
+      - id: build
+        uses: docker/build-push-action@v6
+        with:
+          context: {build.context or "."}
+          file: {file}{target}
+          platforms: ${{{{ matrix.platform }}}}
+          cache-from: type=gha,scope=${{{{ matrix.platform }}}}
+          cache-to: type=gha,mode=max,scope=${{{{ matrix.platform }}}}
+          outputs: type=image,name=<image>,push-by-digest=true,name-canonical=true,push=true
+  # then one job: docker buildx imagetools create -t <image>:<tag> <image>@<digest of amd64> <image>@<digest of arm64>
+```
+
+This takes the place of `{build.path}` line {build.line}."""
+    return Remedy(
+        Safety.SHOW,
+        reasons=("a second job has to join the platforms, which depends on how the image is tagged",),
+        guidance=guidance,
+    )
+
+
+def _by_hand(build: BuildSite, want: Want) -> str:
+    where = f"`{build.path}` line {build.line}"
+    if isinstance(want, AddCache):
+        scope = f",scope={want.scope or slug(build)}"
+        return (
+            f"Give the build at {where} a cache that outlives the job: `cache-from: type=gha{scope}` and "
+            f"`cache-to: type=gha,mode=max{scope}` (with docker/setup-buildx-action before it), or `type=registry,"
+            f"ref=<image>:buildcache` with `mode=max`. {_MOUNTS}"
+        )
+    if isinstance(want, SecretArgs):
+        listed = "\n".join(f"- `{name}` → `--secret id={ident},env={name}`" for name, ident in want.names.items())
+        return f"Hand these over as secrets instead of build arguments at {where}:\n{listed}"
+    if isinstance(want, Sign):
+        return (
+            f"After the push at {where}: install cosign, give the job `id-token: write`, and run "
+            "`cosign sign --yes <image>@<digest>`."
+        )
+    return f"Change the build at {where}."

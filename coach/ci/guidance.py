@@ -1,0 +1,44 @@
+"""What to write by hand where a system's files are not edited."""
+
+from __future__ import annotations
+
+from coach.ci.nouns import AddCache, NativeArm, SecretArgs, Sign, Want
+from coach.model import BuildSite, Remedy, Safety
+
+_MOUNTS = "Cache mounts are not part of what is exported: the layers are, so an unchanged layer is not run again."
+
+
+def by_hand(build: BuildSite, want: Want) -> Remedy:
+    """Guidance for one build site, without edits."""
+    return Remedy(Safety.SHOW, reasons=(_why(build),), guidance=_says(build, want))
+
+
+def _why(build: BuildSite) -> str:
+    if build.system in ("script", "make"):
+        return f"{build.path} is a script that people run too, so what CI needs is not written into it"
+    return f"files of {build.system} are not edited"
+
+
+def _says(build: BuildSite, want: Want) -> str:
+    where = f"`{build.path}` line {build.line}"
+    if isinstance(want, AddCache):
+        suffix = f"-{want.scope}" if want.scope else ""
+        return (
+            f"Give the build at {where} a cache that outlives the job: build with `docker buildx build` on a "
+            f"`docker-container` builder and add `--cache-from type=registry,ref=<image>:buildcache{suffix}` and "
+            f"`--cache-to type=registry,ref=<image>:buildcache{suffix},mode=max`. {_MOUNTS}"
+        )
+    if isinstance(want, SecretArgs):
+        listed = "\n".join(f"- `{name}` → `--secret id={ident},env={name}`" for name, ident in want.names.items())
+        return f"Hand these over as secrets instead of build arguments at {where}:\n{listed}"
+    if isinstance(want, Sign):
+        return (
+            f"After the push at {where}, sign the digest: `cosign sign --yes <image>@<digest>`, with the provider's "
+            "identity token or with a key from its secret store."
+        )
+    if isinstance(want, NativeArm):
+        return (
+            f"Build arm64 on an arm64 machine instead of at {where} under emulation: one job for each platform, "
+            "pushed by digest, then `docker buildx imagetools create` joins them."
+        )
+    return f"Change the build at {where}."

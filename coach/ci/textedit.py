@@ -1,0 +1,181 @@
+"""Edits that look alike in every build file: taking a flag out, switching BuildKit on."""
+
+from __future__ import annotations
+
+import re
+
+from coach.edits import split_lines
+from coach.errors import InputError
+from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
+
+_FLAG = re.compile(rb"(?P<lead>[ \t]+)--no-cache(?:=(?:true|1|\"true\"|'true'))?(?=[\s\\\"'`);&|]|$)")
+_KEY = re.compile(rb"^\s*(?:-\s+)?[\"']?no[-_]cache[\"']?\s*[:=]\s*[\"']?true[\"']?\s*,?\s*(?:#.*)?\r?\n?$", re.I)
+_ITEM = re.compile(rb"^\s*-?\s*[\"']--no-cache(?:=true)?[\"'],?\s*\r?\n?$")
+_LISTED = re.compile(rb"[\"']--no-cache(?:=true)?[\"']\s*,\s*|,\s*[\"']--no-cache(?:=true)?[\"']")
+_OFF = re.compile(rb"(?P<head>DOCKER_BUILDKIT[\"']?\s*[:=]\s*[\"']?)(?P<value>0|false)(?=[\"'\s\\;&|}),]|$)", re.I)
+_VERSION_ONE = re.compile(rb"\bdocker-compose(?=[ \t])(?![ \t]*\.ya?ml)")
+_PLAIN_BUILD = re.compile(rb"\bdocker[ \t]+(?:image[ \t]+|builder[ \t]+)?build\b")
+
+
+def drop_no_cache(tree: Tree, build: BuildSite) -> Remedy:
+    """Take ``--no-cache`` or ``no-cache: true`` out of the line that holds it."""
+    found = _no_cache(tree, build.path, build.no_cache_line or build.line)
+    if found is None and build.defined_in:
+        found = _no_cache_in_block(tree, build.defined_in, build.defined_line)
+    where = f"`{build.path}` line {build.no_cache_line or build.line}"
+    if found is None:
+        return Remedy(
+            Safety.SHOW,
+            reasons=(f"how {where} switches the cache off is not written as a flag or key that can be taken out",),
+            guidance=f"Take `--no-cache` (or `no-cache: true`) out of {where}.",
+        )
+    guidance = (
+        f"{where} no longer rebuilds every layer. For fresh base images and packages use `--pull` (`pull: true`) and "
+        "a scheduled build without cache beside this one."
+    )
+    if build.no_cache_why:
+        reason = f"{build.no_cache_why}: a deliberate rebuild of base images and packages should stay as it is"
+        return Remedy(Safety.REVIEW, (found,), (reason,), guidance)
+    return Remedy(Safety.SAFE, (found,), (), guidance)
+
+
+def _lines(tree: Tree, path: str) -> tuple[list[bytes], list[int]] | None:
+    try:
+        lines = split_lines(tree.read(path))
+    except InputError:
+        return None
+    starts, at = [], 0
+    for line in lines:
+        starts.append(at)
+        at += len(line)
+    return lines, starts
+
+
+def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
+    read = _lines(tree, path)
+    if read is None or not 0 < number <= len(read[0]):
+        return None
+    lines, starts = read
+    line, start = lines[number - 1], starts[number - 1]
+    if _KEY.match(line) or _ITEM.match(line):
+        return Edit(path, Span(start, start + len(line)), b"")
+    listed = _LISTED.search(line)
+    if listed is not None:
+        return Edit(path, Span(start + listed.start(), start + listed.end()), b"")
+    match = _FLAG.search(line)
+    if match is None:
+        return None
+    before, after = line[: match.start()], line[match.end() :]
+    if not before.strip():
+        if re.match(rb"[ \t]*\\\r?\n", after):
+            return Edit(path, Span(start, start + len(line)), b"")
+        above = lines[number - 2] if number > 1 else b""
+        joint = re.search(rb"[ \t]*\\\r?\n$", above)
+        if not after.strip() and joint is not None:
+            # the last line of a command: the backslash above goes with it
+            return Edit(path, Span(starts[number - 2] + joint.start(), start + match.end()), b"")
+        return Edit(
+            path, Span(start + match.start("lead") + len(match["lead"]), start + match.end() + _blank(after)), b""
+        )
+    return Edit(path, Span(start + match.start(), start + match.end()), b"")
+
+
+def _blank(text: bytes) -> int:
+    return len(text) - len(text.lstrip(b" \t"))
+
+
+def _no_cache_in_block(tree: Tree, path: str, first: int) -> Edit | None:
+    read = _lines(tree, path)
+    if read is None:
+        return None
+    lines, starts = read
+    for number in range(first, min(first + 40, len(lines)) + 1):
+        if _KEY.match(lines[number - 1]):
+            return Edit(path, Span(starts[number - 1], starts[number - 1] + len(lines[number - 1])), b"")
+    return None
+
+
+def buildkit_on(tree: Tree, build: BuildSite) -> Remedy:
+    """Switch BuildKit on where a variable, Compose v1 or an old engine keeps it off."""
+    where = f"`{build.path}` line {build.line}"
+    if build.tool == "kaniko":
+        return Remedy(
+            Safety.SHOW,
+            reasons=("another builder has to take kaniko's place, which depends on what the runners may do",),
+            guidance=(
+                f"{where} builds with kaniko, which is no longer maintained and ignores cache mounts. Build with "
+                "`docker buildx build` against a rootless or remote BuildKit "
+                "(`docker buildx create --driver kubernetes --driver-opt rootless=true`), or with `buildah`."
+            ),
+        )
+    read = _lines(tree, build.path)
+    if read is None:
+        return Remedy(Safety.SHOW, reasons=(f"{build.path} cannot be read",), guidance="Set `DOCKER_BUILDKIT=1`.")
+    lines, starts = read
+    own = range(build.line, build.end_line + 1)
+    edits = _switches(build.path, lines, starts, own)
+    if not edits:
+        edits = _switches(build.path, lines, starts, range(1, len(lines) + 1))
+    if edits:
+        return Remedy(
+            Safety.REVIEW,
+            tuple(edits),
+            ("somebody switched BuildKit off here: check that the reason is gone",),
+            f"{where} builds with BuildKit again.",
+        )
+    if build.called_from and build.called_from != build.path:
+        outer = _lines(tree, build.called_from)
+        edits = _switches(build.called_from, *outer, range(1, len(outer[0]) + 1)) if outer is not None else []
+        if edits:
+            return Remedy(
+                Safety.REVIEW,
+                tuple(edits),
+                ("somebody switched BuildKit off here: check that the reason is gone",),
+                f"`{build.called_from}` builds with BuildKit again.",
+            )
+    if build.tool == "docker-compose":
+        edits = [
+            Edit(
+                build.path,
+                Span(starts[number - 1] + match.start(), starts[number - 1] + match.end()),
+                b"docker compose",
+            )
+            for number in own
+            for match in _VERSION_ONE.finditer(lines[number - 1])
+        ]
+        if edits:
+            return Remedy(
+                Safety.REVIEW,
+                tuple(edits),
+                ("the machine needs the Compose plug-in, and containers are named with `-` instead of `_`",),
+                f"{where} uses Compose v2, which builds with BuildKit.",
+            )
+    if build.tool == "docker":
+        for number in own:
+            match = _PLAIN_BUILD.search(lines[number - 1])
+            if match is not None:
+                at = starts[number - 1] + match.start()
+                return Remedy(
+                    Safety.REVIEW,
+                    (Edit(build.path, Span(at, at), b"DOCKER_BUILDKIT=1 "),),
+                    (f"{build.buildkit_why or 'the engine is old'}: a newer engine is the better fix",),
+                    f"{where} asks the engine for BuildKit.",
+                )
+    return Remedy(
+        Safety.SHOW,
+        reasons=("what keeps BuildKit off is not written in a file that can be edited",),
+        guidance=f"Set `DOCKER_BUILDKIT=1` for {where}, or build with `docker buildx build`.",
+    )
+
+
+def _switches(path: str, lines: list[bytes], starts: list[int], numbers: range) -> list[Edit]:
+    return [
+        Edit(path, Span(starts[number - 1] + match.start("value"), starts[number - 1] + match.end("value")), b"1")
+        for number in numbers
+        if 0 < number <= len(lines)
+        for match in _OFF.finditer(lines[number - 1])
+    ]
+
+
+def _shifted(match: re.Match[bytes], start: int) -> Span:
+    return Span(start + match.start(), start + match.end())
