@@ -1,0 +1,81 @@
+"""Is the image built with BuildKit?"""
+
+from __future__ import annotations
+
+import re
+
+from coach import ci
+from coach.ci.nouns import BuildkitOn
+from coach.dockerfile import mounts
+from coach.model import Answer, BuildSite, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.remedies import joined
+from coach.site import Site
+
+NODE = "buildkit"
+FIX = "F1"
+SECTION = "Enable BuildKit"
+ANTI_PATTERN = "Building with the legacy builder"
+
+# Not BuildKit, yet they honour cache mounts (buildah-build(1), podman-build(1), read 2026-11): F1 would be wrong.
+_AS_GOOD = frozenset({"buildah", "podman"})
+
+
+def probe(site: Site) -> Answer:
+    """``no`` when any place that builds this file does it with the legacy builder or kaniko."""
+    off = [build for build in site.builds if build.buildkit is False and build.tool not in _AS_GOOD]
+    if off:
+        evidence = tuple(_cite(site, build) for build in off)
+        return certain("no", _why(off[0]), *evidence)
+    needs = _needs(site)
+    on = [build for build in site.builds if build.buildkit is True]
+    like = [build for build in site.builds if build.tool in _AS_GOOD]
+    if on:
+        return certain("yes", _why(on[0]), *(_cite(site, build) for build in on))
+    if needs is not None:
+        return certain("yes", "the file cannot be built any other way", needs)
+    if like:
+        says = f"{like[0].tool} is not BuildKit, but honours cache mounts"
+        return likely("yes", says, *(_cite(site, build) for build in like))
+    hidden = [build for build in site.builds if build.buildkit is None and build.unsure("cache_to")]
+    if hidden and len(hidden) == len([build for build in site.builds if build.ci]):
+        build = hidden[0]
+        reason = build.buildkit_why or "what runs the build stands elsewhere"
+        how = "open that workflow and look for setup-buildx, build-push-action or DOCKER_BUILDKIT"
+        return unknown(reason, how, _cite(site, build))
+    if site.builds:
+        build = site.builds[0]
+        says = f"{build.tool} leaves it to the engine, whose default is BuildKit since 23.0"
+        return likely("yes", says, _cite(site, build))
+    where = site.cite(site.final.head.line, "nothing in the repository says how this is built")
+    return likely("yes", "the engine's default has been BuildKit since 23.0", where)
+
+
+def _why(build: BuildSite) -> str:
+    return build.buildkit_why or f"{build.tool} is used"
+
+
+def _cite(site: Site, build: BuildSite) -> Evidence:
+    return site.cite(build.buildkit_line or build.line, _why(build), path=build.path)
+
+
+def _needs(site: Site) -> Evidence | None:
+    """A RUN mount, a heredoc, an automatic platform: the legacy builder stops with an error at each."""
+    for item in site.dockerfile.instructions:
+        if item.heredocs:
+            return site.cite(item.line, "a heredoc needs BuildKit", item.end_line)
+        if item.name == "RUN" and mounts(item):
+            return site.cite(item.line, "a RUN mount needs BuildKit", item.end_line)
+        platform = next(iter(item.flag_values("platform")), "") if item.name == "FROM" else ""
+        if re.search(r"\$\{?(?:BUILD|TARGET)PLATFORM\b", platform):
+            return site.cite(item.line, "only BuildKit fills in this platform", item.end_line)
+    return None
+
+
+def remedy(site: Site, answer: Answer) -> Remedy | None:
+    """Switch BuildKit on in every place that has it off."""
+    if answer.choice != "no":
+        return None
+    off = [build for build in site.builds if build.buildkit is False and build.tool not in _AS_GOOD]
+    if not off:
+        return Remedy(Safety.SHOW, reasons=("no build site was found",), guidance="Build with `docker buildx build`.")
+    return joined(ci.change(site.tree, build, BuildkitOn()) for build in off)

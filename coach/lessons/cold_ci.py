@@ -1,0 +1,157 @@
+"""Do CI builds start cold?"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from coach import ci
+from coach.ci.nouns import AddCache
+from coach.model import Answer, BuildSite, CacheRef, Certainty, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.remedies import joined
+from coach.site import Site
+
+NODE = "cold_ci"
+FIX = "F5"
+SECTION = "Inline cache + registry cache"
+ANTI_PATTERN = "CI that starts cold"
+
+_TEST = re.compile(r"\b(?:e2e|tests?|testing|lint|validate|smoke|integration)\b|test-", re.I)
+_MOUNTS = "no backend exports cache mounts: what they hold stays on the machine that built"
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How one CI build starts: ``cold`` is ``None`` when it cannot be told."""
+
+    build: BuildSite
+    cold: bool | None
+    certainty: Certainty
+    says: str
+    line: int
+
+
+def probe(site: Site) -> Answer:
+    """``yes`` when a CI build that ships the image neither imports a cache nor keeps one between its jobs."""
+    starts = _starts(site)
+    if not starts:
+        where = site.cite(site.final.head.line, "no CI configuration here builds this file")
+        return certain("no", "no CI builds this file", where)
+    cold = [start for start in starts if start.cold]
+    if cold:
+        evidence = tuple(dict.fromkeys(_cite(site, start) for start in cold))
+        sure = [start for start in cold if start.certainty is Certainty.CERTAIN]
+        if sure:
+            return certain("yes", f"{sure[0].build.path}: {sure[0].says}", *evidence)
+        return likely("yes", f"{cold[0].build.path}: {cold[0].says}", *evidence)
+    dark = [start for start in starts if start.cold is None]
+    if dark:
+        return unknown(
+            dark[0].says,
+            "look for cache-to/cache-from where that build is written, or compare the times of two runs in a row",
+            *dict.fromkeys(_cite(site, start) for start in dark),
+        )
+    evidence = tuple(dict.fromkeys(_cite(site, start) for start in starts))
+    reason = f"{starts[0].says}; {_MOUNTS}" if _has_cache_mounts(site) else starts[0].says
+    if all(start.certainty is Certainty.CERTAIN for start in starts):
+        return certain("no", reason, *evidence)
+    return likely("no", reason, *evidence)
+
+
+def _cite(site: Site, start: _Start) -> Evidence:
+    return site.cite(start.line or start.build.line, start.says, path=start.build.path)
+
+
+def _has_cache_mounts(site: Site) -> bool:
+    return any(mount.type == "cache" for run in site.runs for mount in run.mounts)
+
+
+def _starts(site: Site) -> list[_Start]:
+    """The CI builds that count: those that push, else those that may, else all; builds for tests count last."""
+    builds = [build for build in site.ci_builds if build.push]
+    builds = builds or [build for build in site.ci_builds if build.push is None and build.unsure("push")]
+    builds = builds or list(site.ci_builds)
+    shipped = [build for build in builds if not _for_tests(build)]
+    return [_start(site, build) for build in shipped or builds]
+
+
+def _for_tests(build: BuildSite) -> bool:
+    file = build.called_from or build.path
+    return bool(_TEST.search(f"{build.target or ''} {build.job} {file.rsplit('/', 1)[-1]}"))
+
+
+def _start(site: Site, build: BuildSite) -> _Start:
+    sure, maybe = Certainty.CERTAIN, Certainty.LIKELY
+    if build.keeps_cache:
+        return _Start(build, False, maybe, f"{build.keeps_cache} keeps the cache", build.keeps_cache_line)
+    note = build.unsure("cache_to") or build.unsure("cache_from")
+    if note is not None:
+        return _Start(build, None, maybe, note.reason, note.line)
+    exports = [ref for ref in build.cache_to if ref.type != "inline"]
+    inline = any(ref.type == "inline" for ref in build.cache_to) or any(
+        arg.name == "BUILDKIT_INLINE_CACHE" and arg.value == "1" for arg in build.build_args
+    )
+    if not build.cache_from:
+        if exports or inline:
+            line = build.cache_to[0].line if build.cache_to else build.line
+            return _Start(build, True, sure, "exports a cache that no build imports", line)
+        if build.tool == "kaniko":
+            return _Start(build, True, maybe, "kaniko runs without --cache=true", build.line)
+        return _Start(build, True, sure, "neither imports nor exports a layer cache", build.line)
+    multi = len({stage.index for stage in site.graph.reachable} - _chain(site)) > 0
+    feeding = exports or [ref for other in site.ci_builds for ref in other.cache_to if _feeds(ref, build)]
+    line = build.cache_from[0].line
+    if feeding:
+        best = next((ref for ref in feeding if ref.mode == "max"), feeding[0])
+        if build.tool == "workflow" and "mode" not in best.attrs:
+            says = f"the workflow imports and exports a {best.type} cache; which stages it keeps is not written here"
+            return _Start(build, False, maybe, says, line)
+        if best.mode == "max" or not multi:
+            return _Start(build, False, sure, f"imports and exports a {best.type} cache", line)
+        says = f"exports with mode={best.mode}, which leaves out every stage that is not part of the result"
+        return _Start(build, True, maybe, says, best.line)
+    fed_inline = inline or any(_writes_inline(other) for other in site.ci_builds)
+    if fed_inline:
+        if multi:
+            return _Start(build, True, maybe, "inline cache holds the final stage only", line)
+        return _Start(build, False, maybe, "imports an inline cache", line)
+    return _Start(build, True, maybe, "imports a cache that no build here exports", line)
+
+
+def _chain(site: Site) -> set[int]:
+    return {stage.index for stage in site.graph.chain(site.final)}
+
+
+def _feeds(ref: CacheRef, build: BuildSite) -> bool:
+    """Whether what one build exports is what another imports."""
+    keys = ("ref", "scope", "src", "dest", "bucket", "name")
+    mine = [(other.type, *(other.attrs.get(key, "") for key in keys[:2])) for other in build.cache_from]
+    return (ref.type, *(ref.attrs.get(key, "") for key in keys[:2])) in mine
+
+
+def _writes_inline(build: BuildSite) -> bool:
+    return any(ref.type == "inline" for ref in build.cache_to) or any(
+        arg.name == "BUILDKIT_INLINE_CACHE" and arg.value == "1" for arg in build.build_args
+    )
+
+
+def remedy(site: Site, answer: Answer) -> Remedy | None:
+    """Export and import a cache in every CI build that starts cold, each image with a cache of its own."""
+    if answer.choice != "yes":
+        return None
+    cold = [start.build for start in _starts(site) if start.cold]
+    if not cold:
+        return Remedy(
+            Safety.SHOW,
+            reasons=("no CI build was found",),
+            guidance="Export with `--cache-to type=registry,ref=<image>:cache,mode=max`, import with `--cache-from`.",
+        )
+    multi = len(site.graph.reachable) > 1
+    return joined(ci.change(site.tree, build, AddCache(multi, scope(site))) for build in cold)
+
+
+def scope(site: Site) -> str:
+    """What tells this image's cache from others of the same repository: "" when it holds one image only."""
+    name = site.path.rsplit("/", 1)[0] if "/" in site.path else ""
+    parts = [part for part in (name.replace("/", "-"), site.target or "") if part]
+    return "-".join(parts)
