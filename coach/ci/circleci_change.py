@@ -24,8 +24,7 @@ def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
                 Safety.REVIEW,
                 (_layer_caching(tree, path, build.job),),
                 ("Docker layer caching costs 200 credits for each run of the job",),
-                f"The job `{build.job}` of `{path}` finds the layers of its last run. CircleCI drops "
-                "them when they were not used for three days.",
+                f"The job `{build.job}` of `{path}` finds the layers of earlier runs.",
             )
     except (CannotEditError, InputError) as error:
         reason = error.says if isinstance(error, InputError) else str(error)
@@ -110,5 +109,4 @@ def _by_hand(build: BuildSite, want: Want) -> str:
     if isinstance(want, Sign):
         command = "SIGSTORE_ID_TOKEN=$CIRCLE_OIDC_TOKEN_V2 cosign sign --yes <image>@<digest>"
         return f"After the push at {where}: `{command}`."
-        )
     return f"Change the build at {where}."
