@@ -162,7 +162,7 @@ class _Lexer:
                     self.buffer.append(char)
                     in_word = True
                 if self.at >= len(text):
-                    break
+                    continue
                 out.append(text[self.at])
                 self.buffer.append(text[self.at])
                 in_word = True
@@ -295,7 +295,7 @@ class _Lexer:
             return f"${{{name}{':' if null_is_unset else ''}{mark}{word}}}"
         if mark in "#%":
             self.missing |= inside
-            if is_set is False:
+            if not is_set:
                 self.missing.add(name)
                 if self.lacks(name):
                     return None
@@ -329,9 +329,9 @@ class _Lexer:
         pattern, _ = self.run("/", True)
         new, _ = self.run("}", True)
         value, is_set = self.lookup(name)
-        if is_set is False:
-            if self.keep_unset:
-                return f"${{{name}/{pattern}/{new}}}"
+        if is_set is False and self.keep_unset:
+            return f"${{{name}/{pattern}/{new}}}"
+        if not is_set:
             self.missing.add(name)
             if self.lacks(name):
                 return None

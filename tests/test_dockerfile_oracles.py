@@ -25,11 +25,13 @@ NOT_TEXT = {"latin-1", "latin-1-heredoc"}
 GO_DIFFERS = {
     "escape-after-check": "does not know the check directive, so the escape directive below it is lost",
     "heredoc-onbuild": "reports no heredocs for ONBUILD",
+    "heredoc-substitution": "is older than the word buffer that a nested substitution empties",
     "heredoc-space": "is older than blanks between << and the name",
     "exec-form-broken": "marks `RUN` as JSON although the text is none",
 }
 E2B_DIFFERS = {
     "heredoc-onbuild": "does not parse what ONBUILD carries",
+    "heredoc-substitution": "keeps a word's start across a nested substitution, which the build loses",
 }
 # what only the second stage of a build's parsing refuses, which neither oracle has
 REFUSED_LATER = {
@@ -64,7 +66,11 @@ E2B_ACCEPTS_TOO = {"empty", "only-comments", "only-directive"}
 
 
 def go_differences(made: Dockerfile, text: str) -> Iterator[str]:
-    theirs = go_parser.parse_string(text)
+    try:
+        theirs = go_parser.parse_string(text)
+    except go_parser.GoParseError as refused:
+        yield str(refused)
+        return
     if len(theirs) != len(made.instructions):
         yield f"{len(made.instructions)} instructions, they have {len(theirs)}"
         return
@@ -198,7 +204,7 @@ def files(draw: st.DrawFn) -> str:
     return "".join(out)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(files())
 def test_agrees_with_e2b_on_generated_files(text: str) -> None:
     try:
@@ -208,7 +214,7 @@ def test_agrees_with_e2b_on_generated_files(text: str) -> None:
     assert list(e2b_differences(made, text)) == []
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(files())
 def test_agrees_with_the_go_parser_on_generated_files(text: str) -> None:
     try:

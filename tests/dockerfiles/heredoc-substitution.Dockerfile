@@ -1,0 +1,3 @@
+FROM debian
+RUN cat <<E${U:-F}
+USER app
