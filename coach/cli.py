@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from coach.model import Finding, Report
     from coach.project import Project
     from coach.render.text import Style
-    from coach.session import Cumulative, Walk
+    from coach.session import Choose, Cumulative, Walk
     from coach.site import Site
 
 DONE, FIX, BAD, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -382,21 +382,18 @@ Exit code 1 means that fixes are left which this run could not put into the patc
 
 
 def _fix(args: argparse.Namespace) -> int:
-    from coach import ask, repo
+    from coach import repo
     from coach.memory import Memory
     from coach.model import Safety
+    from coach.session import take_all
 
     project = _open(args)
     root = _root(args)[0]
     only = _codes(project, args.only)
     if args.mode != "diff":
         _check_clean(repo.dirty(root), args)
-    choose = {}
-    if args.mode == "pick":
-        if args.no_input:
-            raise UsageError("--interactive and --no-input exclude each other; use --apply")
-        choose = {"choose": ask.Hunks(ask.terminal(_style(args)))}
-    result = project.fix(Safety(args.safety), only, printable=args.mode == "diff", **choose)
+    choose = _hunks(args) if args.mode == "pick" else take_all
+    result = project.fix(Safety(args.safety), only, printable=args.mode == "diff", choose=choose)
     if args.mode == "diff":
         _print_patch(result, args)
     elif result.files:
@@ -405,6 +402,14 @@ def _fix(args: argparse.Namespace) -> int:
         _say(f"written: {', '.join(result.files)} (coach undo takes it back)")
     _tell(result, args.safety)
     return DONE if result.applied else _left(result, only, project)
+
+
+def _hunks(args: argparse.Namespace) -> Choose:
+    from coach import ask
+
+    if args.no_input:
+        raise UsageError("--interactive and --no-input exclude each other; use --apply")
+    return ask.Hunks(ask.terminal(_style(args)))
 
 
 def _left(result: Cumulative, only: Sequence[str], project: Project) -> int:

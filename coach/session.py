@@ -633,9 +633,17 @@ def cumulative_fix(
     pile = _Pile(tree, discover)
     fixed_nodes: set[tuple[Key, str]] = set()
 
-    def look(site: Site) -> Diagnosis:
+    looked: dict[Key, tuple[Site, Diagnosis]] = {}
+
+    def look(target: Key) -> Diagnosis:
+        site = pile.sites[target]
+        if target not in looked or looked[target][0] is not site:
+            looked[target] = (site, walk_over(target, site))
+        return looked[target][1]
+
+    def walk_over(target: Key, site: Site) -> Diagnosis:
         # an answer given for a decision speaks of the files as they were before its fix
-        given = {node: how for node, how in answers(site).items() if (key(site), node) not in fixed_nodes}
+        given = {node: how for node, how in answers(site).items() if (target, node) not in fixed_nodes}
         return diagnose(site, chart, course, skill, given, start)
 
     def allowed(target: Key, finding: Finding) -> bool:
@@ -671,7 +679,7 @@ def cumulative_fix(
         return True
 
     def one_more(target: Key) -> bool:
-        return any(allowed(target, finding) and take(target, finding) for finding in look(pile.sites[target]).findings)
+        return any(allowed(target, finding) and take(target, finding) for finding in look(target).findings)
 
     try:
         moved = True
@@ -682,7 +690,7 @@ def cumulative_fix(
                     moved = True
     except StopFixing:
         pass
-    last = {target: look(site) for target, site in pile.sites.items()}
+    last = {target: look(target) for target in pile.sites}
     left = [(target, finding) for target, report in last.items() for finding in report.findings]
     held = tuple(found for target, found in left if found.remedy.edits and (target, found.id) not in pile.dropped)
     shown = tuple(finding for _, finding in left if not finding.remedy.edits)
