@@ -18,6 +18,7 @@ from coach.goregex import BadExpressionError, matcher
 from coach.model import Tree, is_file
 
 MAX_LINE = 65_535  # Go's bufio.Scanner refuses longer lines
+MAX_WILDCARDS = 5_000  # patterns that are more than a name; keeps the time for a path bounded
 
 _BOM = b"\xef\xbb\xbf"
 # moby means to escape `{`, `|` and `}` too, but its bit table is too narrow for them: they reach the expression bare
@@ -87,6 +88,7 @@ class _Matcher:
         self.other: list[tuple[int, Callable[[str], bool]]] = []
         self.verdicts: dict[str, _Verdict] = {".": _Verdict((), False)}
         self.last_negation = -1
+        self.wildcards = 0
 
     def add(self, text: str, negated: bool) -> None:
         """Append a pattern. Raises ``BadExpressionError``."""
@@ -98,7 +100,9 @@ class _Matcher:
         kind, regex = _go_regex(text)
         if kind == "exact":
             self.exact.setdefault(text, []).append(index)
-        elif kind == "prefix":
+            return
+        self.wildcards += 1
+        if kind == "prefix":
             prefix = text[:-2]
             if prefix.endswith("/"):
                 self.under.setdefault(prefix[:-1], []).append(index)
@@ -276,6 +280,8 @@ def _cleaned(text: str) -> tuple[str, bool]:
 def parse(content: bytes, path: str) -> IgnoreFile:
     """The file as BuildKit reads it. Raises ``InputError`` with the line of a pattern that Go refuses.
 
+    More than ``MAX_WILDCARDS`` patterns with wildcards are refused too.
+
     Sources: ignorefile/ignorefile.go and patternmatcher.go of moby/patternmatcher, filter.go of tonistiigi/fsutil.
     """
     patterns: list[Pattern] = []
@@ -295,6 +301,8 @@ def parse(content: bytes, path: str) -> IgnoreFile:
             judge.add(pattern, negated)
         except BadExpressionError:
             raise InputError("the pattern is invalid", path, line) from None
+        if judge.wildcards > MAX_WILDCARDS:
+            raise InputError(f"the file has more than {MAX_WILDCARDS} patterns with wildcards", path, line)
         shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         patterns.append(Pattern(shown, line, negated))
     return IgnoreFile(path, content, tuple(patterns), judge)

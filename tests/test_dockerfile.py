@@ -380,10 +380,10 @@ def test_an_error_does_not_repeat_what_stands_in_the_file() -> None:
     ids=["lines", "continuations", "quotes", "escapes", "brackets", "env", "directive", "flags"],
 )
 def test_time_grows_with_the_size_only(content: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(InputError):
         parse(content)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 PIECES = st.sampled_from(

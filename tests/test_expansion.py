@@ -191,9 +191,9 @@ def test_words() -> None:
     ],
 )
 def test_time_is_bounded(word: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     expand(word, {**ENV, "L": "a" * 5_000})
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
 
 
 WORDS = st.lists(

@@ -328,10 +328,10 @@ class TestState:
 def test_states_of_a_huge_file_are_quick() -> None:
     text = "FROM a AS s0\n" + "".join(f"ENV A{n}=$A{n - 1}x\nRUN true\n" for n in range(5_000))
     made = Graph(parse(text.encode()))
-    began = time.monotonic()
+    began = time.process_time()
     for instruction in made.dockerfile.instructions:
         made.state(instruction).names().get("A1")
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_every_instruction_of_a_graph_has_a_state() -> None:
