@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from coach import images
-from coach.cache_needs import Need, Seen, Standing, holds, mounted, read, survey
+from coach.cache_needs import Need, Seen, Standing, env_setters, holds, mounted, read, survey
 from coach.dockerfile import Instruction, Stage, mounts
 from coach.knowledge import managers
 from coach.model import Edit, Span
@@ -80,7 +80,8 @@ class Plan:
             what = "; ".join(dict.fromkeys(planned.why))
             if planned.mounts:
                 targets = ", ".join(f"`{target}`" for target in planned.mounts)
-                out.append(f"- line {line}: {what}: cache mount on {targets}")
+                verb = "would want" if shown else "gets"
+                out.append(f"- line {line}: {what} {verb} a cache mount on {targets}")
                 if shown:
                     out += ["", "  ```dockerfile", *(f"  {mount} \\" for mount in planned.mounts.values()), "  ```", ""]
             for fight in planned.cuts.values():
@@ -435,16 +436,11 @@ def _fights_of(site: Site, made: Plan, planned: RunPlan) -> None:
 
 def _unset(site: Site, made: Plan, planned: RunPlan, fight: Fight) -> None:
     """Take a variable out of the ENV that sets it."""
-    setters = [
-        (item, stage)
-        for stage in site.graph.chain(planned.run.stage)
-        for item in stage.body
-        if item.name == "ENV" and any(name == fight.env for name, _ in item.pairs)
-    ]
+    setters = env_setters(site, planned.run, fight.env)
     if not setters:
         made.blockers.append(f"line {planned.run.line}: {fight.env} is not set by an ENV of this file, and {fight.why}")
         return
-    for item, _ in setters:
+    for item in setters:
         span = _env_span(site, item, fight.env)
         if span is None:
             made.blockers.append(f"line {item.line}: {fight.env} has to go, since {fight.why}")

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from coach import images
 from coach.accounts import Account, accounts
-from coach.dockerfile import Mount, Stage, State
+from coach.dockerfile import Instruction, Mount, Stage, State
 from coach.errors import InputError
 from coach.knowledge import managers
 from coach.shell import Command, Script, parse
@@ -66,6 +66,18 @@ def line_of(site: Site, run: Run, command: Command) -> int:
         return run.line
     at = run.offset(min(command.start, len(run.script.source)))
     return run.line + site.dockerfile.content[run.instruction.span.start : at].count(b"\n")
+
+
+def env_setters(site: Site, run: Run, name: str) -> tuple[Instruction, ...]:
+    """The ENV instructions on the way to ``run`` that set ``name``."""
+    return tuple(
+        item
+        for stage in site.graph.chain(run.stage)
+        for item in stage.body
+        if item.name == "ENV"
+        and any(key == name for key, _ in item.pairs)
+        and (stage.index != run.stage.index or item.span.start < run.instruction.span.start)
+    )
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,12 @@ def parse(text: str) -> Makefile:
                 old[1].extend([(first + 1, inline)] if inline else [])
                 if default is None and not target.startswith("."):
                     default = target
-    return Makefile({name: (tuple(needs), tuple(body)) for name, (needs, body) in rules.items()}, default, variables)
+    values = Makefile({}, None, variables)
+    named = {
+        values.expand(name, {}) if "$" in name else name: (tuple(needs), tuple(body))
+        for name, (needs, body) in rules.items()
+    }
+    return Makefile(named, values.expand(default, {}) if default is not None else None, variables)
 
 
 def _split_inline(line: str) -> tuple[str, str]:

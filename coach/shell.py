@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ NOTHING: Mapping[str, str | None] = MappingProxyType({})
 # Beyond these the parser's error recovery turns quadratic in time or memory (measured with tree-sitter 0.26).
 MAX_LENGTH = 256 * 1024
 MAX_OPERATORS = 2000
-MAX_COMMANDS = 5000
+MAX_COMMANDS = 2000
 _MAX_NESTED_SCRIPTS = 4
 _MAX_NESTED_DEFAULTS = 8
 _MAX_WORD = 64 * 1024
@@ -117,7 +117,7 @@ def parse(source: str, env: Mapping[str, str | None] = NOTHING, cwd: str | None 
     scope = _Scope(dict(env), dict(env), cwd)
     text = _Text(source)
     root = text.root()
-    items = list(_items(text, root))
+    items = list(islice(_items(text, root), MAX_COMMANDS))
     walk.push_block(text, root, scope, False, None)
     walk.run()
     return Script(source, tuple(walk.commands), tuple(items), walk.cut_short or root.has_error)
@@ -189,6 +189,9 @@ class _Text:
         if self.clamp is not None:
             return self.clamp
         return self.char(node.start_byte) + self.shift, self.char(node.end_byte) + self.shift
+
+    def span(self, leaf: _Leaf) -> tuple[int, int]:
+        return self.at(leaf.node)[0], self.clamp[1] if self.clamp is not None else self.char(leaf.end) + self.shift
 
     def of(self, node: tree_sitter.Node) -> str:
         return self.bytes[node.start_byte : node.end_byte].decode("utf-8", "replace")
@@ -299,18 +302,36 @@ _HARMLESS = frozenset({"true", ":", "echo", "/bin/true"})
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh"})
 
 
-def _leaves(node: tree_sitter.Node) -> list[tuple[str, tree_sitter.Node]]:
-    """``a && b || c`` as ``[("", a), ("&&", b), ("||", c)]``; the grammar nests lists to the left."""
-    found: list[tuple[str, tree_sitter.Node]] = []
-    while node.type == "list":
-        children = [child for child in node.children if child.type != "comment"]
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """One operand of a list. ``end`` is a byte; redirections that the grammar hangs on the whole list are its own."""
+
+    operator: str
+    node: tree_sitter.Node
+    end: int
+    redirects: tuple[tree_sitter.Node, ...] = ()
+
+
+def _leaves(node: tree_sitter.Node) -> list[_Leaf]:
+    """``a && b || c`` as its operands, each with the operator before it; the grammar nests lists to the left."""
+    found: list[_Leaf] = []
+    end = node.end_byte
+    redirects: tuple[tree_sitter.Node, ...] = ()
+    while True:
+        body = node.child_by_field_name("body") if node.type == "redirected_statement" else None
+        if body is not None and body.type == "list":
+            # `a && b >f` redirects b, whatever the tree says
+            end, redirects, node = node.end_byte, tuple(node.children_by_field_name("redirect")), body
+            continue
+        children = [child for child in node.children if child.type != "comment"] if node.type == "list" else []
         if len(children) < 3:
-            break
+            found.append(_Leaf("", node, end, redirects))
+            return found[::-1]
         for operator, operand in zip(children[-2:0:-2], children[:0:-2], strict=False):
-            found.append((operator.type, operand))
+            last = operand is children[-1]
+            found.append(_Leaf(operator.type, operand, end if last else operand.end_byte, redirects if last else ()))
         node = children[0]
-    found.append(("", node))
-    return found[::-1]
+        end, redirects = node.end_byte, ()
 
 
 def _statements(node: tree_sitter.Node) -> list[tree_sitter.Node]:
@@ -324,13 +345,13 @@ def _statements(node: tree_sitter.Node) -> list[tree_sitter.Node]:
 def _items(text: _Text, root: tree_sitter.Node) -> Iterator[Item]:
     end = None
     for statement in _statements(root):
-        for operator, leaf in _leaves(statement):
-            joiner = operator
+        for leaf in _leaves(statement):
+            joiner = leaf.operator
             if not joiner and end is not None:
-                gap = re.sub(r"#[^\n]*", "", text.between(end, leaf.start_byte))
+                gap = re.sub(r"#[^\n]*", "", text.between(end, leaf.node.start_byte))
                 joiner = "&" if "&" in gap else ";" if ";" in gap else "\n"
-            yield Item(*text.at(leaf), joiner)
-            end = leaf.end_byte
+            yield Item(*text.span(leaf), joiner)
+            end = leaf.end
 
 
 class _Walk:
@@ -374,6 +395,9 @@ class _Walk:
     ) -> None:
         tasks: list[Callable[[], None]] = []
         number = 0
+        if len(statements) > MAX_COMMANDS:
+            self.cut_short = True
+            statements = statements[:MAX_COMMANDS]
         for index, statement in enumerate(statements):
             before = statements[index - 1] if index else None
             after = statements[index + 1] if index + 1 < len(statements) else None
@@ -385,7 +409,7 @@ class _Walk:
     def _list(
         self,
         text: _Text,
-        leaves: Sequence[tuple[str, tree_sitter.Node]],
+        leaves: Sequence[_Leaf],
         before: tree_sitter.Node | None,
         after: tree_sitter.Node | None,
         scope: _Scope,
@@ -395,21 +419,22 @@ class _Walk:
     ) -> list[Callable[[], None]]:
         tasks: list[Callable[[], None]] = []
         tested = False
-        for index, (operator, leaf) in enumerate(leaves):
-            if operator == "||":
+        for index, leaf in enumerate(leaves):
+            if leaf.operator == "||":
                 tested = False
             cut = self._cut(text, leaves, index, before, after)
-            maybe = guarded or tested or operator == "||"
+            maybe = guarded or tested or leaf.operator == "||"
             place = _Place(text, scope, maybe, number if fixed is not None else number + index, cut)
-            if maybe and not guarded:
-                tasks += self._maybe(scope, self._visitor(leaf, place))
-            else:
-                tasks.append(self._visitor(leaf, place))
-            tested = tested or self._is_test(text, leaf)
+            visit = self._leaf_visitor(leaf, place)
+            tasks += self._maybe(scope, visit) if maybe and not guarded else [visit]
+            tested = tested or self._is_test(text, leaf.node)
         return tasks
 
     def _visitor(self, node: tree_sitter.Node, place: _Place) -> Callable[[], None]:
         return lambda: self._visit(node, place)
+
+    def _leaf_visitor(self, leaf: _Leaf, place: _Place) -> Callable[[], None]:
+        return lambda: self._with_redirects(leaf.node, leaf.redirects, place)
 
     def _maybe(self, scope: _Scope, task: Callable[[], None]) -> list[Callable[[], None]]:
         box: list[_Fork] = []
@@ -430,27 +455,27 @@ class _Walk:
     @staticmethod
     def _cut(
         text: _Text,
-        leaves: Sequence[tuple[str, tree_sitter.Node]],
+        leaves: Sequence[_Leaf],
         index: int,
         before: tree_sitter.Node | None,
         after: tree_sitter.Node | None,
     ) -> tuple[int, int] | None:
-        if not text.exact or text.clamp is not None or leaves[index][0] == "||":
+        if not text.exact or text.clamp is not None or leaves[index].operator == "||":
             return None
         last = index
-        while last + 1 < len(leaves) and leaves[last + 1][0] == "||":
+        while last + 1 < len(leaves) and leaves[last + 1].operator == "||":
             last += 1
-            if text.of(leaves[last][1]).split()[:1] not in ([word] for word in _HARMLESS):
+            if text.of(leaves[last].node).split()[:1] not in ([word] for word in _HARMLESS):
                 return None
-        start, end = text.at(leaves[index][1])[0], text.at(leaves[last][1])[1]
+        start, end = text.span(leaves[index])[0], text.span(leaves[last])[1]
         if index:
-            return text.at(leaves[index - 1][1])[1], end
+            return text.span(leaves[index - 1])[1], end
         if last + 1 < len(leaves):
-            return start, text.at(leaves[last + 1][1])[0]
+            return start, text.span(leaves[last + 1])[0]
         if before is not None:
             start = text.at(before)[1]
             return (
-                None if "&" in text.source[start - text.shift : text.at(leaves[0][1])[0] - text.shift] else (start, end)
+                None if "&" in text.source[start - text.shift : text.span(leaves[0])[0] - text.shift] else (start, end)
             )
         if after is not None:
             finish = text.at(after)[0]
@@ -473,10 +498,19 @@ class _Walk:
                     self._list(place.text, leaves, None, None, place.scope, place.guarded, place.item, place.item)
                 )
             case "pipeline":
+                parts = node.named_children
                 self._later(
                     [
-                        self._visitor(child, replace(place, scope=place.scope.child(), cut=None))
-                        for child in node.named_children
+                        self._visitor(
+                            part,
+                            replace(
+                                place,
+                                scope=place.scope.child(),
+                                cut=None,
+                                redirects=place.redirects if index + 1 == len(parts) else (),
+                            ),
+                        )
+                        for index, part in enumerate(parts)
                     ]
                 )
             case "subshell" | "command_substitution" | "process_substitution":
@@ -535,10 +569,13 @@ class _Walk:
         self._later([*tasks, fork.join])
 
     def _redirected(self, node: tree_sitter.Node, place: _Place) -> None:
-        redirects: list[Redirect] = []
         body = node.child_by_field_name("body")
+        self._with_redirects(body, node.children_by_field_name("redirect"), place)
+
+    def _with_redirects(self, body: tree_sitter.Node | None, nodes: Sequence[tree_sitter.Node], place: _Place) -> None:
+        redirects: list[Redirect] = list(place.redirects)
         tail: list[tree_sitter.Node] = []
-        for child in node.children_by_field_name("redirect"):
+        for child in nodes:
             redirects += self._redirects(child, place)
             if child.type == "heredoc_redirect":
                 known = {"<<", "<<-", "heredoc_start", "heredoc_body", "heredoc_end", "file_redirect"}
@@ -547,7 +584,7 @@ class _Walk:
         if body is not None:
             tasks.append(self._visitor(body, replace(place, redirects=tuple(redirects))))
         # `cmd <<EOF && next` hangs what follows below the heredoc
-        tasks += [self._visitor(part, replace(place, cut=None)) for part in tail]
+        tasks += [self._visitor(part, replace(place, cut=None, redirects=())) for part in tail]
         self._later(tasks)
 
     def _redirects(self, node: tree_sitter.Node, place: _Place) -> Iterator[Redirect]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coach.cache_edits import plan
-from coach.cache_needs import Need, Standing, Survey, survey
+from coach.cache_needs import Need, Standing, Survey, env_setters, survey
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
 from coach.site import Site
 
@@ -74,6 +74,10 @@ def _against(site: Site, need: Need) -> list[Evidence]:
         if need.step.via:
             found.append(site.cite(need.step.via_line, f"`{need.step.label}` stands here", path=need.step.via_path))
     for fight in need.fights:
+        setters = env_setters(site, need.run, fight.env) if fight.env else ()
+        if setters:
+            found.append(site.cite(setters[-1].line, f"`{fight.text}`: {fight.why}", setters[-1].end_line))
+            continue
         at = need.run.offset(min(fight.start, len(need.run.script.source))) if not need.run.instruction.json else None
         line = _line_at(site, at) if at is not None and not need.step.via else need.line
         if fight.start < fight.end and at is not None:
