@@ -110,9 +110,14 @@ def understand(said: str, choices: Sequence[str], default: str | None) -> str | 
     return commands[0] if commands else choice
 
 
+MOST_LISTED = 5
+
+
 def options(choices: Sequence[str], default: str | None) -> str:
     """``[Y]es/[n]o/don't know/why/back/?/quit``: what suffices stands in brackets, the default in capitals."""
     shown = []
+    if len(choices) > MOST_LISTED:
+        shown, choices = [f"one of these{f' [{default}]' if default else ''}"], ()
     for choice in choices:
         size = next((n for n in range(1, len(choice)) if match(choice[:n], choices) == choice), len(choice))
         key, rest = choice[:size], choice[size:]
@@ -193,9 +198,9 @@ class Conversation:
     def _question(self, page: text.Page, answer: Answer | None) -> None:
         page.gap()
         page.line(0, (self.walk.text(), "bold"), (f"  [{self.walk.here}]", "dim"))
-        if answer is None:
-            if self.walk.here in self.walk.lessons:
-                return
+        if NOT_SURE in self.walk.choices():
+            self._symptoms(page)
+        elif answer is None:
             page.line(2, "nothing in the repository answers this: you decide")
         elif answer.choice is None:
             page.line(2, ("unknown", "yellow"), f": {answer.reason}")
@@ -206,6 +211,14 @@ class Conversation:
             text.evidence(page, 4, answer.evidence[:3])
             if len(answer.evidence) > 3:
                 page.line(4, (f"{len(answer.evidence) - 3} more: why", "dim"))
+
+    def _symptoms(self, page: text.Page) -> None:
+        """The ways into the chart, in the words of the skill's own list."""
+        told = {jump.node: jump.text for jump in self.walk.skill.jumps}
+        ways = {choice: self.walk.ahead(choice) for choice in self.walk.choices()}
+        widest = max(map(len, ways))
+        for choice, node in ways.items():
+            page.line(2, (f"{choice:<{widest}}", "bold"), f"  {told.get(node, self.walk.text(node))}")
 
     def _act(self, said: str | Command | None, answer: Answer | None) -> bool:
         walk = self.walk

@@ -483,7 +483,10 @@ def _tell(result: Cumulative, safety: str) -> None:
     def in_order(found: Iterable[Finding]) -> list[str]:
         return sorted({one.id for one in found}, key=lambda code: (len(code), code))
 
-    review = in_order(found for found in result.held if found.remedy.safety == "review")
+    unseen = in_order(found for found in result.held if not found.patch)
+    if unseen:
+        _say(f"not printed: the patch of {', '.join(unseen)} would show a secret; --apply writes it")
+    review = in_order(found for found in result.held if found.remedy.safety == "review" and found.patch)
     if review and safety == "safe":
         _say(f"held back: {', '.join(review)} need eyes; --safety review takes them in")
     by_hand = in_order(result.shown)

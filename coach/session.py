@@ -284,17 +284,21 @@ class Walk:
         if answer is not None and answer.choice is not None:
             return answer.choice
         for choice in self.choices():
-            if not flowchart.is_fix(self.chart, self._settle(flowchart.follow(self.chart, self.here, choice))):
+            if not flowchart.is_fix(self.chart, self.ahead(choice)):
                 return choice
         return None
+
+    def ahead(self, choice: str) -> str:
+        """Where ``choice`` leads from ``here``."""
+        return self._settle(flowchart.follow(self.chart, self.here, choice))
 
     # -- moving
 
     def take(self, step: Step) -> None:
         """Go from ``here`` along ``step.choice``."""
-        node = flowchart.follow(self.chart, self.here, step.choice)
+        node = self.ahead(step.choice)
         self._path.append((self.here, step))
-        self.here = self._settle(node)
+        self.here = node
 
     def answer(self, choice: str, source: Source = Source.USER) -> Step:
         """Decide ``here`` and remember it. Raises ``UsageError`` for a choice the chart does not have."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from coach.cli import main
+from coach.edits import diff_file
 from coach.hunks import join, split
 from coach.memory import Memory
 from coach.state import load_journal, load_session
@@ -81,6 +82,32 @@ def commit_again(root: Path, files: dict[str, bytes]) -> None:
     write(root, files)
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "more")
+
+
+def test_two_patches_of_one_file_apply_one_after_the_other(repo: Path, tmp_path: Path) -> None:
+    first = diff_file("index.js", b"require('express')\n", b"one\n")
+    second = diff_file("index.js", b"one\n", b"one\ntwo\n")
+    assert first is not None
+    assert second is not None
+    (tmp_path / "both.patch").write_bytes(first + second)
+
+    git(repo, "apply", str(tmp_path / "both.patch"))
+
+    assert (repo / "index.js").read_text() == "one\ntwo\n"
+
+
+SECRET = "npm_abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def test_a_secret_is_never_printed(repo: Path) -> None:
+    secret = f"ENV NPM_TOKEN={SECRET}\n"
+    commit_again(repo, {"Dockerfile": WRONG_ORDER["Dockerfile"].replace("COPY . .\n", secret + "COPY . .\n").encode()})
+
+    for words in (["diagnose"], ["diagnose", "--json"], ["fix", "--diff", "--safety", "review"]):
+        done = coach(repo, *words)
+
+        assert SECRET not in done.stdout + done.stderr
+        assert done.returncode in (0, 1)
 
 
 # -- --apply

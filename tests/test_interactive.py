@@ -353,6 +353,7 @@ def test_what_could_be_two_things_is_asked_again(said: str, meant: object) -> No
 def test_the_prompt_shows_letters_and_default() -> None:
     assert options(("yes", "no"), "yes") == "[Y]es/[n]o/don't know/why/back/?/quit"
     assert options(("no", "native"), None) == "[no]/[na]tive/don't know/why/back/?/quit"
+    assert options(tuple("abcdef"), "b") == "one of these [b]/don't know/why/back/?/quit"
 
 
 @contextmanager

@@ -54,6 +54,11 @@ class Page:
             legacy_windows=False,
         )
 
+    @property
+    def narrow(self) -> bool:
+        """Whether every column counts."""
+        return self.style.width is not None and self.style.width < 60
+
     def line(self, indent: int, *parts: str | tuple[str, str]) -> None:
         """One paragraph from plain strings and ``(string, style)`` pairs."""
         text = Text(no_wrap=False)
@@ -64,7 +69,7 @@ class Page:
             self.gap()
             return
         # a narrow terminal needs its columns for words more than for depth
-        indent = min(indent, 2) if self.style.width is not None and self.style.width < 60 else indent
+        indent = min(indent, 2) if self.narrow else indent
         if self.style.width is None:
             wrapped: Iterable[Text] = text.split("\n")
         else:
@@ -88,7 +93,9 @@ class Page:
                 self.raw(0, row)
             return
         theme = "ansi_dark" if self.style.color else "bw"
-        self._console.print(Markdown(visible(source), code_theme=theme, hyperlinks=False))
+        with self._console.capture() as printed:
+            self._console.print(Markdown(visible(source), code_theme=theme, hyperlinks=False))
+        self._out.write(printed.get().strip("\n") + "\n")
 
     def done(self) -> str:
         """Everything so far, without trailing blanks."""
@@ -138,10 +145,12 @@ def _aside(step: Step) -> str:
 
 def trail(page: Page, steps: Iterable[Step]) -> None:
     """Every decision on one line, with the first place that proves it."""
-    for step in steps:
+    taken = list(steps)
+    widest = max((len(step.node) for step in taken), default=0) if not page.narrow else 0
+    for step in taken:
         proof = f"  {place(step.evidence[0])}" if step.evidence else ""
         why = f"  {step.reason}" if step.reason else ""
-        page.line(2, (f"{step.node} ", "bold"), f"{step.choice}{_aside(step)}", (proof, "cyan"), (why, "dim"))
+        page.line(2, (f"{step.node:<{widest}} ", "bold"), f"{step.choice}{_aside(step)}", (proof, "cyan"), (why, "dim"))
 
 
 def finding(page: Page, found: Finding, pattern: AntiPattern | None = None, *, most: int | None = None) -> None:
