@@ -42,6 +42,8 @@ _PER_COMMIT_NAME = re.compile(
     re.I,
 )
 _EXAMPLES = 3
+# Tools whose projects keep their own source in src/ beside the manifest.
+_SRC_LAYOUT = frozenset({"cargo", "maven", "gradle", "sbt", "swift"})
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
     by: dict[int, list[Placed]] = {}
     for placed in moving:
         by.setdefault(placed.by.span.start, []).append(placed)
-    if compiles and closure is not None and not _own_source(brought, directory or ""):
+    if compiles and step.manager in _SRC_LAYOUT and closure is not None and not _own_source(brought, directory or ""):
         # dependencies compiled ahead against a stub: what else stands there is what they are built from
         steady_files, by = (*steady_files, *dict.fromkeys(p.source for p in moving)), {}
     culprits = tuple(
@@ -177,10 +179,9 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
 
 
 def _own_source(brought: Sequence[Placed], directory: str) -> bool:
-    """Whether the project's own source is among ``brought``: a ``src`` folder beside the manifest, or none at all."""
+    """Whether the project's own source, the ``src`` folder beside its manifest, is among ``brought``."""
     lead = f"{directory}/" if directory else ""
-    inner = [placed.source[len(lead) :] for placed in brought if placed.source.startswith(lead)]
-    return any(path.startswith("src/") for path in inner) or not any("/src/" in path for path in inner)
+    return any(placed.source.startswith(f"{lead}src/") for placed in brought)
 
 
 def _names_a_known_place(site: Site, run: Run, step: PackageStep) -> bool:

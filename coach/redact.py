@@ -25,11 +25,12 @@ _NAME = re.compile(
 # Names that speak *about* a credential and hold none.
 _ABOUT = re.compile(
     r"(?:_|-)(?:file|path|dir|name|id|url|uri|host|type|ttl|expiry|length|algorithm|version|enabled|required|header|"
-    r"policy|dummy|placeholder|env|var|field|mount)$",
+    r"policy|dummy|placeholder|env|var|field|mount|stdin|prompt)$|^(?:no|disabled?|without|skip|allow|enabled?|use|has|is|"
+    r"prompt|ask|generate|require|show|hide)[_-]",
     re.I,
 )
 _PLACEHOLDER = re.compile(
-    r"""^(?:|[*x.#-]+|\d{1,3}|true|false|yes|no|none|null|nil|undefined|empty|unset|todo|tbd|
+    r"""^(?:|\\|[*x.#-]+|\d{1,3}|true|false|yes|no|none|null|nil|undefined|empty|unset|todo|tbd|read|write|inherit|
         .*(?:dummy|change[_-]?me|placeholder|example|replace[_-]?me|insert|your[_-]|not[_-]?(?:a[_-])?(?:real|secret)|
         fake|sample|insecure|unsafe).*|
         (?:test|testing|build|buildtime|dev|development|local|ci|temp|tmp|foo|bar|foobar|secret|password|token)

@@ -57,6 +57,10 @@ def test_a_secret_value_is_masked_and_the_line_counts_as_one(line: str, secret: 
         "RUN pip install pass thing",
         "ENV PASSWORD_FILE=/run/secrets/db",
         "ARG NPM_TOKEN",
+        "RUN adduser --disabled-password --gecos '' app",
+        "    && adduser --disabled-password \\",
+        "  id-token: write",
+        "docker login -u me --password-stdin host",
         "LABEL url=https://example.com/a@b",
     ],
 )

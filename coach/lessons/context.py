@@ -86,7 +86,7 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     if answer.choice != "no":
         return None
     found = junk(site)
-    patterns = list(dict.fromkeys((*(item.pattern for item in found), *_always(site))))
+    patterns = list(dict.fromkeys((*(_pattern(site, item, found) for item in found), *_always(site))))
     kept = [pattern for pattern in patterns if not _needed(site, pattern)]
     dropped = [pattern for pattern in patterns if pattern not in kept]
     if not kept:
@@ -113,6 +113,18 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     except CoachError as error:
         return Remedy(Safety.SHOW, reasons=(error.says,), guidance=guidance)
     return Remedy(Safety.REVIEW, (edit,), tuple(reasons), guidance)
+
+
+def _pattern(site: Site, item: Junk, found: tuple[Junk, ...]) -> str:
+    """The ignore line for ``item``: its short pattern, or its own path where the pattern would drop something else."""
+    if "*" not in item.pattern:
+        return item.pattern
+    only = dockerignore.parse(item.pattern.encode(), "pattern")
+    junk_paths = {other.path for other in found}
+    for relative, entry in site.layers.entries:
+        if only.ignores(relative) and relative not in junk_paths and not entry.opaque:
+            return item.path
+    return item.pattern
 
 
 # What no image wants, whatever the project; each line is left out where the ignore file covers it already.
