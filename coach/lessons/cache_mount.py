@@ -78,11 +78,10 @@ def _against(site: Site, need: Need) -> list[Evidence]:
         if setters:
             found.append(site.cite(setters[-1].line, f"`{fight.text}`: {fight.why}", setters[-1].end_line))
             continue
-        at = need.run.offset(min(fight.start, len(need.run.script.source))) if not need.run.instruction.json else None
-        line = _line_at(site, at) if at is not None and not need.step.via else need.line
-        if fight.start < fight.end and at is not None:
-            skipped = fight.end - len(fight.text)
-            line = _line_at(site, need.run.offset(min(max(skipped, fight.start), len(need.run.script.source))))
+        line = need.line
+        if fight.start < fight.end and not need.run.instruction.json:
+            source = need.run.script.source
+            line = _line_at(site, need.run.offset(max(source.find(fight.text, fight.start, fight.end), fight.start)))
         found.append(site.cite(line, f"`{_short(fight.text)}`: {fight.why}"))
     return found
 
