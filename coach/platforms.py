@@ -18,6 +18,15 @@ _TARGETS = re.compile(
     r"|--target[= ]\S*(?:aarch64|linux)|npm_config_arch|--arch[= ]|(?:^|\s)-a\s+\$|linux-arm64|aarch64-unknown"
 )
 _COMPILERS = frozenset("gcc g++ cc clang make cmake ninja meson bazel configure rustc javac tsc webpack vite".split())
+_LIGHT = frozenset(
+    (
+        "apk apt-get apt apt-mark apt-cache dnf yum microdnf tdnf zypper rpm dpkg dpkg-reconfigure rm mkdir chmod chown "
+        "chgrp adduser addgroup useradd groupadd usermod groupmod deluser getent id passwd ln cp mv touch install echo "
+        "printf cat set true : test [ [[ sed tee tar gzip unzip curl wget gpg find xargs sort head tail grep locale-gen "
+        "localedef ldconfig update-ca-certificates setcap cd export exit trap sh bash date which command truncate "
+        "sha256sum "
+    ).split()
+)
 # Builders that give every platform a machine of its own kind, by how `keeps_cache` names them.
 _NATIVE_BUILDERS = re.compile(r"depot|build cloud|blacksmith|namespace|kubernetes|remote", re.I)
 
@@ -51,7 +60,8 @@ def native_builder(build: BuildSite) -> bool:
 def pinned(site: Site, stage: Stage) -> bool:
     """Whether a stage runs on the platform of the builder, whatever platform is asked for."""
     root = site.graph.chain(stage)[0]
-    return "BUILDPLATFORM" in (root.platform or "")
+    platform = root.platform or ""
+    return "BUILDPLATFORM" in platform or ("$" not in platform and "amd64" in platform)
 
 
 def heavy(site: Site) -> tuple[Heavy, ...]:
@@ -67,6 +77,14 @@ def heavy(site: Site) -> tuple[Heavy, ...]:
         if compiler is not None:
             found.append(Heavy(run, f"`{compiler}`", pinned(site, run.stage)))
     return tuple(found)
+
+
+def light(run: Run) -> bool:
+    """Whether a RUN is known to do nothing that takes long: OS packages, users, files."""
+    if any(step.action not in (Action.OS, Action.TOOL) for step in run.steps) or run.script.broken:
+        return False
+    known = {step.command.start for step in run.steps}
+    return all(command.name in _LIGHT or command.start in known for command in run.script.commands)
 
 
 def names_target(site: Site, stage: Stage) -> bool:

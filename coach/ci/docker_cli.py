@@ -625,7 +625,10 @@ def site(
         if re.search(r"tag|label|version|image|build_?arg|context|path|dir", loose.raw, re.I):
             continue
         why = f"{mask(loose.raw)} may hold further options"
-        notes += [Unresolved(what, why, line(loose)) for what in ("cache_to", "cache_from", "platforms", "no_cache")]
+        open_kinds = ["cache_to", "cache_from", "platforms"]
+        if re.search(r"opt|flag|extra|param|cache|[@*]", loose.raw, re.I):
+            open_kinds.append("no_cache")
+        notes += [Unresolved(what, why, line(loose)) for what in open_kinds]
     keeps, keeps_line = place.keeps_cache, place.keeps_cache_line
     no_cache = call.on("no-cache")
     if kaniko:

@@ -212,6 +212,9 @@ class Workflow:
                 if "${{" in runner
                 else []
             )
+            if self.system == "github" and re.fullmatch(r"ubuntu-(latest|\d\d\.\d\d)(-arm)?", runner):
+                # github.com/actions/runner-images, the tools of its Ubuntu images (read 2026-11)
+                box.hosted_engine = f"the engine of {runner} is newer than 23.0, where BuildKit became the default"
             run = Steps(self.files, box, scope, self._directory(job, self.defaults))
             run.steps(steps, self.doc, 0)
             found += box.finish()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coach.ci import bake, commands, compose, compose_change, yamldoc, yamledit
 from coach.ci.commands import Call, Text
@@ -273,6 +273,15 @@ def _load(build: BuildSite, inputs: Node | None, reasons: list[str]) -> list[Edi
     return [yamledit.add_keys(inputs, [("load", "true")])]
 
 
+def _builds(step: Node) -> bool:
+    run = step.get("run")
+    return _uses(step).endswith(("/build-push-action", "/bake-action")) or (
+        run is not None
+        and run.text is not None
+        and re.search(r"docker[ -](buildx |compose |image )*(build|bake|up)\b", run.text) is not None
+    )
+
+
 def _text(mapping: Node, key: str) -> str:
     node = mapping.get(key)
     return (node.text or "") if node is not None else ""
@@ -296,6 +305,9 @@ def reference(tree: Tree, action: str, fallback: str) -> str:
 
 def _insert_step(spot: Spot, steps: Sequence[Sequence[str]], after: bool = False) -> Edit:
     """New steps in front of the one that builds (or behind it), spaced as its neighbours are."""
+    if not after:
+        # in front of the first build of the job, so that all of them find it
+        spot = replace(spot, step=next(step for step in spot.steps if step.is_map and _builds(step)))
     indent = yamledit.item_indent(spot.step)
     first = yamledit.item_first_line(spot.step)
     spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
@@ -324,6 +336,7 @@ def _scope(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> str:
         name = slug(build)
     if name:
         parts.append(name)
+    parts += _variant(tree, build)
     raw = spot.doc.content[spot.step.span.start : spot.doc.line_span(spot.step.end_line, spot.step.end_line).end]
     for key in ("file", "context", "target", "platforms", "build-args"):
         node = spot.inputs.get(key) if spot.inputs is not None else None
@@ -334,6 +347,23 @@ def _scope(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> str:
         parts.append("${{ runner.arch }}")
     parts = list(dict.fromkeys(parts))
     return f",scope={'-'.join(parts)}" if parts else ""
+
+
+def _variant(tree: Tree, build: BuildSite) -> list[str]:
+    """What tells this build from others of the same file: static arguments that not all of them pass."""
+    from coach.ci import github
+
+    peers = [
+        other for other in github.read(tree).builds if other.dockerfile == build.dockerfile and other.push == build.push
+    ]
+    given = [{(arg.name, arg.value) for arg in other.build_args if arg.value not in (None, "***")} for other in peers]
+    shared = set.intersection(*given) if given else set()
+    own = [
+        arg.value
+        for arg in build.build_args
+        if arg.value and arg.value != "***" and (arg.name, arg.value) not in shared
+    ]
+    return [re.sub(r"[^\w.-]+", "-", value)[:30].strip("-") for value in own if value]
 
 
 def _arm_matrix(job: Node) -> bool:
@@ -646,9 +676,10 @@ def _sign(tree: Tree, build: BuildSite) -> Remedy:
     identity = _text(spot.step, "id")
     if not identity:
         taken = {_text(step, "id") for step in spot.steps if step.is_map}
-        identity = next(
-            name for name in ("build", "build-image", "build-push", "build-and-push-image") if name not in taken
-        )
+        # counted, so that two builds of one job never get the same
+        number = sum("/build-push-action" in _uses(step) for step in spot.steps[: spot.index])
+        wanted = "build" if number == 0 else f"build-{number + 1}"
+        identity = wanted if wanted not in taken else f"build-image-{number + 1}"
         edits.append(_add_id(spot, identity))
     tags = inputs.get("tags")
     if tags is None or tags.text is None:

@@ -111,6 +111,8 @@ def remote_workflow(
             replace(
                 site,
                 tool="workflow",
+                push=_asks(push),
+                push_line=line("push"),
                 buildkit_why=f"{plain} builds with bake",
                 cache_to=tuple(cache_to) or site.cache_to,
                 cache_from=tuple(cache_to) or site.cache_from,
@@ -146,7 +148,7 @@ def remote_workflow(
             buildkit_line=uses.line,
             buildkit_why=f"{plain} builds with BuildKit" if official else reason,
             runner=runner,
-            push=(push.text == "true") if push is not None and push.text is not None else None,
+            push=_asks(push),
             push_line=line("push"),
             attested_line=signed_line,
             attested_why="the workflow signs its attestations" if signed_line else "",
@@ -160,3 +162,12 @@ def _official_runner(text: str) -> str:
     if "arm" in text or text == "auto":
         return "native"
     return "ubuntu-24.04" if text else ""
+
+
+def _asks(value: Value | None) -> bool | None:
+    """A boolean input: true when it is true on some runs, ``None`` when it is not given or not known."""
+    if value is None:
+        return None
+    if value.text is not None:
+        return value.text == "true"
+    return True if "true" in value.options else None

@@ -42,6 +42,7 @@ class Machine:
     attested: list[tuple[str, int, str]] = field(default_factory=list)
     kept_paths: list[str] = field(default_factory=list)
     thrown_away: bool = False
+    hosted_engine: str = ""
     engine: int | None = None
     engine_line: int = 0
     engine_why: str = ""
@@ -95,6 +96,8 @@ class Machine:
             if site.buildkit is None and site.tool in ("docker", "docker-compose") and (self.engine or 23) < 23:
                 # docs.docker.com/build/buildkit: the default builder since Engine 23.0
                 site = replace(site, buildkit=False, buildkit_line=self.engine_line, buildkit_why=self.engine_why)
+            if site.buildkit is None and site.tool == "docker" and not site.buildkit_why and self.hosted_engine:
+                site = replace(site, buildkit=True, buildkit_line=site.line, buildkit_why=self.hosted_engine)
             if called_from and called_from != site.path:
                 site = replace(site, called_from=called_from, called_line=called_line)
             local = [ref for ref in site.cache_to if ref.type == "local"]

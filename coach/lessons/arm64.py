@@ -6,9 +6,10 @@ import re
 
 from coach import ci
 from coach.ci.nouns import NativeArm
+from coach.ci.runners import is_self_hosted
 from coach.errors import CoachError
 from coach.model import Answer, BuildSite, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
-from coach.platforms import Heavy, builds_arm, heavy, names_target, native_builder, on_arm
+from coach.platforms import Heavy, builds_arm, heavy, light, names_target, native_builder, on_arm, pinned
 from coach.remedies import joined
 from coach.site import Site
 from coach.steps import Action
@@ -47,9 +48,13 @@ def probe(site: Site) -> Answer:
         if all(build.emulation_line for build in foreign):
             return certain("qemu", reason, *evidence)
         return likely("qemu", f"{reason}: no arm64 machine was seen, and BuildKit brings emulators along", *evidence)
-    evidence = list(dict.fromkeys([*asked, *_pins(site, work)]))
+    rest = [run for run in site.runs if not pinned(site, run.stage)]
+    small = [site.cite(run.line, "runs emulated, but is no compile step", run.instruction.end_line) for run in rest]
+    evidence = list(dict.fromkeys([*asked, *_pins(site, work), *small]))
     if not work:
         return likely("cross", "nothing is installed or compiled per platform", *evidence)
+    if not all(light(run) for run in rest):
+        return likely("cross", "the work that was recognised is done on the builder's own platform", *evidence)
     blind = [item for item in work if not names_target(site, item.run.stage)]
     compiled = [item for item in blind if any(step.action is Action.BUILD for step in item.run.steps)]
     if compiled:
@@ -59,7 +64,7 @@ def probe(site: Site) -> Answer:
 
 def _none(site: Site, builds: tuple[BuildSite, ...]) -> Answer:
     for build in builds:
-        note = build.unsure("platforms")
+        note = build.unsure("platforms") or (build.unsure("runner") if not build.platforms else None)
         if note is not None:
             return unknown(
                 note.reason,
@@ -70,8 +75,9 @@ def _none(site: Site, builds: tuple[BuildSite, ...]) -> Answer:
         seen = (
             site.cite(build.platforms_line or build.line, "builds no arm64 image", path=build.path) for build in builds
         )
-        return certain("no", "no build asks for arm64", *dict.fromkeys(seen))
-    return certain("no", "nothing here builds for arm64", site.cite(site.final.head.line, "no build names a platform"))
+        sure = all(build.platforms or (build.ci and is_self_hosted(build.runner) is False) for build in builds)
+        return (certain if sure else likely)("no", "no build asks for arm64", *dict.fromkeys(seen))
+    return likely("no", "nothing here builds for arm64", site.cite(site.final.head.line, "no build names a platform"))
 
 
 def _native(build: BuildSite) -> str:

@@ -17,27 +17,38 @@ SECTION = "Enable BuildKit"
 ANTI_PATTERN = "Building with the legacy builder"
 
 # Not BuildKit, yet they honour cache mounts (buildah-build(1), podman-build(1), read 2026-11): F1 would be wrong.
-_AS_GOOD = frozenset({"buildah", "podman"})
+_AS_GOOD = frozenset({"buildah", "podman", "podman-compose"})
 
 
 def probe(site: Site) -> Answer:
     """``no`` when any place that builds this file does it with the legacy builder or kaniko."""
-    off = [build for build in site.builds if build.buildkit is False and build.tool not in _AS_GOOD]
-    if off:
-        evidence = tuple(_cite(site, build) for build in off)
-        return certain("no", _why(off[0]), *evidence)
     needs = _needs(site)
-    on = [build for build in site.builds if build.buildkit is True]
-    like = [build for build in site.builds if build.tool in _AS_GOOD]
-    if on:
-        return certain("yes", _why(on[0]), *(_cite(site, build) for build in on))
+    off = _off(site, needs)
+    if off:
+        evidence = tuple(dict.fromkeys(_cite(site, build) for build in off))
+        answer = certain if any(build.buildkit is False for build in off) else likely
+        return answer("no", _why(off[0]), *evidence)
     if needs is not None:
         return certain("yes", "the file cannot be built any other way", needs)
+    switched = [
+        build for build in site.builds if build.buildkit is None and "DOCKER_BUILDKIT is set" in build.buildkit_why
+    ]
+    if switched:
+        build = switched[0]
+        how = "look up what DOCKER_BUILDKIT is where that build runs, or look for `[internal] load build definition` in its log"
+        return unknown(build.buildkit_why, how, _cite(site, build))
+    on = [build for build in site.builds if build.buildkit is True]
+    if on:
+        asked = [build for build in site.ci_builds if build.tool not in _AS_GOOD]
+        open_ones = [build for build in asked if build.buildkit is None]
+        answer = likely if open_ones else certain
+        return answer("yes", _why(on[0]), *dict.fromkeys(_cite(site, build) for build in (*on, *open_ones)))
+    like = [build for build in site.builds if build.tool in _AS_GOOD]
     if like:
         says = f"{like[0].tool} is not BuildKit, but honours cache mounts"
-        return likely("yes", says, *(_cite(site, build) for build in like))
-    hidden = [build for build in site.builds if build.buildkit is None and build.unsure("cache_to")]
-    if hidden and len(hidden) == len([build for build in site.builds if build.ci]):
+        return likely("yes", says, *dict.fromkeys(_cite(site, build) for build in like))
+    hidden = [build for build in site.builds if build.tool in ("workflow", "orb", "action")]
+    if hidden and len(hidden) == len(site.ci_builds):
         build = hidden[0]
         reason = build.buildkit_why or "what runs the build stands elsewhere"
         how = "open that workflow and look for setup-buildx, build-push-action or DOCKER_BUILDKIT"
@@ -48,6 +59,16 @@ def probe(site: Site) -> Answer:
         return likely("yes", says, _cite(site, build))
     where = site.cite(site.final.head.line, "nothing in the repository says how this is built")
     return likely("yes", "the engine's default has been BuildKit since 23.0", where)
+
+
+def _off(site: Site, needs: Evidence | None) -> list[BuildSite]:
+    """Builds without BuildKit; Compose v1 is assumed of `docker-compose` unless the file could not be built by it."""
+    return [
+        build
+        for build in site.builds
+        if build.tool not in _AS_GOOD
+        and (build.buildkit is False or (build.tool == "docker-compose" and build.buildkit is None and needs is None))
+    ]
 
 
 def _why(build: BuildSite) -> str:
@@ -75,7 +96,7 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     """Switch BuildKit on in every place that has it off."""
     if answer.choice != "no":
         return None
-    off = [build for build in site.builds if build.buildkit is False and build.tool not in _AS_GOOD]
+    off = _off(site, _needs(site))
     if not off:
         return Remedy(Safety.SHOW, reasons=("no build site was found",), guidance="Build with `docker buildx build`.")
     return joined(ci.change(site.tree, build, BuildkitOn()) for build in off)

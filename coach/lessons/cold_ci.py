@@ -35,8 +35,10 @@ def probe(site: Site) -> Answer:
     """``yes`` when a CI build that ships the image neither imports a cache nor keeps one between its jobs."""
     starts = _starts(site)
     if not starts:
-        where = site.cite(site.final.head.line, "no CI configuration here builds this file")
-        return certain("no", "no CI builds this file", where)
+        return _no_build(site)
+    if not site.runs:
+        where = site.cite(site.final.head.line, "nothing runs while this is built")
+        return likely("no", "there is no step whose result a cache could keep", where)
     cold = [start for start in starts if start.cold]
     if cold:
         evidence = tuple(dict.fromkeys(_cite(site, start) for start in cold))
@@ -58,6 +60,20 @@ def probe(site: Site) -> Answer:
     return likely("no", reason, *evidence)
 
 
+def _no_build(site: Site) -> Answer:
+    where = site.cite(site.final.head.line, "no CI configuration here builds this file")
+    for build in ci.build_sites(site.tree).builds:
+        note = build.unsure("dockerfile") if build.ci and build.dockerfile is None else None
+        if note is not None and "inline" not in note.reason:
+            return unknown(
+                f"{build.path} builds an image from a Dockerfile that is not named there: {note.reason}",
+                "look up which Dockerfile that job builds, and whether it has cache-to/cache-from",
+                where,
+                site.cite(build.line, "builds an image", path=build.path),
+            )
+    return certain("no", "no CI builds this file", where)
+
+
 def _cite(site: Site, start: _Start) -> Evidence:
     return site.cite(start.line or start.build.line, start.says, path=start.build.path)
 
@@ -68,9 +84,9 @@ def _has_cache_mounts(site: Site) -> bool:
 
 def _starts(site: Site) -> list[_Start]:
     """The CI builds that count: those that push, else those that may, else all; builds for tests count last."""
-    builds = [build for build in site.ci_builds if build.push]
-    builds = builds or [build for build in site.ci_builds if build.push is None and build.unsure("push")]
-    builds = builds or list(site.ci_builds)
+    ordinary = [build for build in site.ci_builds if not (build.no_cache and build.no_cache_why)]
+    builds = [build for build in ordinary if build.push or (build.push is None and build.tool == "workflow")]
+    builds = builds or ordinary
     shipped = [build for build in builds if not _for_tests(build)]
     return [_start(site, build) for build in shipped or builds]
 
@@ -85,7 +101,13 @@ def _start(site: Site, build: BuildSite) -> _Start:
     if build.keeps_cache:
         return _Start(build, False, maybe, f"{build.keeps_cache} keeps the cache", build.keeps_cache_line)
     note = build.unsure("cache_to") or build.unsure("cache_from")
+    if note is not None and not (build.cache_to and build.cache_from):
+        return _Start(build, None, maybe, note.reason, note.line)
+    note = build.unsure("cache_local")
     if note is not None:
+        return _Start(build, True, maybe, note.reason, note.line)
+    note = build.unsure("keeps_cache")
+    if note is not None and not build.cache_to:
         return _Start(build, None, maybe, note.reason, note.line)
     exports = [ref for ref in build.cache_to if ref.type != "inline"]
     inline = any(ref.type == "inline" for ref in build.cache_to) or any(
@@ -98,8 +120,11 @@ def _start(site: Site, build: BuildSite) -> _Start:
         if build.tool == "kaniko":
             return _Start(build, True, maybe, "kaniko runs without --cache=true", build.line)
         return _Start(build, True, sure, "neither imports nor exports a layer cache", build.line)
-    multi = len({stage.index for stage in site.graph.reachable} - _chain(site)) > 0
-    feeding = exports or [ref for other in site.ci_builds for ref in other.cache_to if _feeds(ref, build)]
+    chain = _chain(site)
+    multi = any(run.stage.index not in chain for run in site.runs)
+    feeding = exports or [
+        ref for other in ci.build_sites(site.tree).builds if other.ci for ref in other.cache_to if _feeds(ref, build)
+    ]
     line = build.cache_from[0].line
     if feeding:
         best = next((ref for ref in feeding if ref.mode == "max"), feeding[0])
@@ -124,9 +149,11 @@ def _chain(site: Site) -> set[int]:
 
 def _feeds(ref: CacheRef, build: BuildSite) -> bool:
     """Whether what one build exports is what another imports."""
-    keys = ("ref", "scope", "src", "dest", "bucket", "name")
-    mine = [(other.type, *(other.attrs.get(key, "") for key in keys[:2])) for other in build.cache_from]
-    return (ref.type, *(ref.attrs.get(key, "") for key in keys[:2])) in mine
+
+    def name(other: CacheRef) -> tuple[str, ...]:
+        return other.type, *(other.attrs.get(key, "") for key in ("ref", "scope", "bucket", "name"))
+
+    return name(ref) in [name(other) for other in build.cache_from]
 
 
 def _writes_inline(build: BuildSite) -> bool:

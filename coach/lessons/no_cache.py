@@ -17,6 +17,17 @@ ANTI_PATTERN = "`--no-cache` in CI by default"
 def probe(site: Site) -> Answer:
     """``yes`` when a CI build of this file switches the layer cache off; a scheduled rebuild may mean to."""
     off = [build for build in site.ci_builds if build.no_cache]
+    others = [build for build in site.ci_builds if not build.no_cache]
+    meant = [build for build in off if build.no_cache_why]
+    if off and len(meant) == len(off) and (others or all("only when" in build.no_cache_why for build in meant)):
+        meant_lines = [
+            site.cite(
+                build.no_cache_line or build.line, f"without cache on purpose: {build.no_cache_why}", path=build.path
+            )
+            for build in meant
+        ]
+        reason = f"ordinary builds keep the cache; one is rebuilt without it on purpose: {meant[0].no_cache_why}"
+        return likely("no", reason, *dict.fromkeys(meant_lines))
     if off:
         evidence = [
             site.cite(
@@ -26,11 +37,13 @@ def probe(site: Site) -> Answer:
             )
             for build in off
         ]
+        evidence = list(dict.fromkeys(evidence))
         careless = [build for build in off if not build.no_cache_why]
         if careless:
             return certain("yes", f"{careless[0].path} builds with the cache switched off", *evidence)
         return likely("yes", f"the cache is switched off, maybe on purpose: {off[0].no_cache_why}", *evidence)
-    unsure = [(build, build.unsure("no_cache")) for build in site.ci_builds]
+    elsewhere = [build for build in site.ci_builds if build.tool in ("workflow", "orb")]
+    unsure = [(build, build.unsure("no_cache")) for build in site.ci_builds if build not in elsewhere]
     for build, note in unsure:
         if note is not None:
             return unknown(
@@ -42,6 +55,11 @@ def probe(site: Site) -> Answer:
         where = site.cite(site.final.head.line, "no CI configuration here builds this file")
         return certain("no", "no CI builds this file", where)
     seen = (site.cite(build.line, "builds with the cache on", path=build.path) for build in site.ci_builds)
+    if elsewhere:
+        says = (
+            f"nothing here asks {elsewhere[0].path} to build without the cache; its steps stand in another repository"
+        )
+        return likely("no", says, *dict.fromkeys(seen))
     return certain("no", "no CI build switches the cache off", *dict.fromkeys(seen))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from coach import ci
 from coach.ci.nouns import Sign
-from coach.model import Answer, BuildSite, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.model import Answer, BuildSite, Evidence, Remedy, Safety, certain, is_file, likely, unknown
 from coach.remedies import joined
 from coach.site import Site
 
@@ -16,7 +18,7 @@ ANTI_PATTERN = "Pushing unsigned images"
 
 def probe(site: Site) -> Answer:
     """``yes`` when CI pushes the image and neither signs it with cosign nor attests it with a signature."""
-    pushed = [build for build in site.ci_builds if build.push]
+    pushed = [build for build in site.ci_builds if build.push and not _local(build)]
     bare = [build for build in pushed if not _signed(build)]
     hidden = [
         build for build in site.ci_builds if not _signed(build) and (build.unsure("signed") or build.unsure("push"))
@@ -36,7 +38,12 @@ def probe(site: Site) -> Answer:
             site.cite(build.push_line or build.line, f"job {build.job} pushes, and nothing signs it", path=build.path)
             for build in sure
         ]
-        return certain("yes", f"{sure[0].path} pushes an image that nothing signs", *dict.fromkeys(evidence))
+        why = f"{sure[0].path} pushes an image that nothing signs"
+        why += f"; {sure[0].attested_why}" if sure[0].attested_why else ""
+        elsewhere = _mention(site, {build.path for build in sure})
+        if elsewhere is not None:
+            return likely("yes", why, *dict.fromkeys([*evidence, elsewhere]))
+        return certain("yes", why, *dict.fromkeys(evidence))
     if hidden:
         build = hidden[0]
         note = build.unsure("signed") or build.unsure("push")
@@ -57,6 +64,31 @@ def probe(site: Site) -> Answer:
     return certain("no", "what is pushed is signed", *dict.fromkeys(_signature(site, build) for build in pushed))
 
 
+def _mention(site: Site, but: set[str]) -> Evidence | None:
+    """Another CI file that speaks of signing: it may sign what this one pushes."""
+    for path in site.tree.entries():
+        if path in but or not re.match(
+            r"(\.github/|\.gitea/|\.forgejo/|\.circleci/|\.gitlab|ci/|Jenkinsfile|azure-)", path
+        ):
+            continue
+        if not path.endswith((".yml", ".yaml", ".sh")) and "Jenkinsfile" not in path:
+            continue
+        if not is_file(site.tree, path):
+            continue
+        match = re.search(rb"\b(cosign|notation) sign\b|actions/attest|slsa-github-generator", site.tree.read(path))
+        if match is not None:
+            line = site.tree.read(path).count(b"\n", 0, match.start()) + 1
+            return site.cite(line, "signs images too, maybe this one", path=path)
+    return None
+
+
+def _local(build: BuildSite) -> bool:
+    """Whether a push goes to a registry that lives and dies with the job."""
+    return bool(build.tags) and all(
+        re.match(r"(localhost|127\.0\.0\.1|registry|kind-registry)(:\d+)/|ttl\.sh/", tag) for tag in build.tags
+    )
+
+
 def _signature(site: Site, build: BuildSite) -> Evidence:
     if build.signed_line:
         return site.cite(build.signed_line, "signs the image", path=build.signed_path or build.path)
@@ -72,7 +104,7 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     """Add the signing step, with the permission it needs, to every job that pushes."""
     if answer.choice != "yes":
         return None
-    bare = [build for build in site.ci_builds if build.push and not _signed(build)]
+    bare = [build for build in site.ci_builds if build.push and not _signed(build) and not _local(build)]
     if not bare:
         return Remedy(
             Safety.SHOW,
