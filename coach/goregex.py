@@ -251,8 +251,9 @@ def _ranges(holds: Callable[[str], object]) -> str:
 
 
 def matcher(go: str) -> Callable[[str], bool]:
-    """Whether ``go`` is found in a text, which must not be empty. The time is bounded by the text's length, whatever the expression.
+    """Whether ``go`` is found in a text, which must not be empty.
 
+    The time is bounded by the text's length, whatever the expression.
     Raises ``BadExpressionError`` for what Go refuses, and for counts that add up to more than any real pattern has.
     """
     found = [_branch(parts) for parts in _branches(list(_Translator(go).parts()))]
