@@ -10,6 +10,7 @@ from coach.ci.nouns import AddCache
 from coach.model import Answer, BuildSite, CacheRef, Certainty, Evidence, Remedy, Safety, certain, likely, unknown
 from coach.remedies import joined
 from coach.site import Site
+from coach.targets import dockerfiles
 
 NODE = "cold_ci"
 FIX = "F5"
@@ -178,7 +179,9 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
 
 
 def scope(site: Site) -> str:
-    """What tells this image's cache from others of the same repository: "" when it holds one image only."""
+    """What tells this image's cache from others of the same repository: "" when it holds one Dockerfile only."""
+    if len(dockerfiles(site.tree)) < 2 and site.target is None:
+        return ""
     name = site.path.rsplit("/", 1)[0] if "/" in site.path else ""
     parts = [part for part in (name.replace("/", "-"), site.target or "") if part]
     return "-".join(parts)

@@ -6,6 +6,7 @@ Module and workspace files: https://go.dev/ref/mod
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from coach.manifests.files import at, join, upwards
 from coach.manifests.gather import Closure, Gather, Request, shown, values
@@ -44,8 +45,9 @@ def closure(request: Request) -> Closure | None:
         _vendored(gather, root, request.words)
         what = " ".join(verbs[:2] if verbs[:1] == ["mod"] else verbs[:1])
         gather.reads(f"`go {shown(what)}` reads the packages of the module")
-    if None in request.words:
-        gather.doubt("a word of the command is not known before it runs")
+    moved = [word for before, word in pairwise(request.words) if before in ("-C", "-modfile", "-overlay")]
+    if None in moved:
+        gather.doubt("where the command looks for its module is not known before it runs")
     lock = at(module if module is not None else root, "go.sum")
     return gather.closure(lock if gather.has(lock) else None)
 
