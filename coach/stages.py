@@ -271,7 +271,6 @@ class Graph:
 
     def _resolve_bases(self) -> None:
         scope = self._global.state(_END).scope
-        wild = _Wild(scope)
         escape = self.dockerfile.escape
         earlier: dict[str, Stage] = {}
         for stage in self.dockerfile.stages:
@@ -280,17 +279,26 @@ class Graph:
             if text == "":
                 text = None
             parent = earlier.get(text) if text is not None else None
-            candidates: tuple[Stage, ...] = ()
-            if text is None and not result.missing:
-                guess = expand(stage.base, wild, escape).text
-                if guess is not None and _ANYTHING in guess:
-                    shape = re.compile(".*".join(map(re.escape, re.split(f"{_ANYTHING}+", guess))), re.DOTALL)
-                    candidates = tuple(other for name, other in earlier.items() if shape.fullmatch(name))
+            picked = self._guess(stage.base, earlier) if result.text is None else set()
+            candidates = tuple(other for name, other in earlier.items() if name in picked)
             self._parents.append(parent)
             self._images.append(text if parent is None else None)
             self._candidates.append(candidates)
             if stage.name:
                 earlier[stage.name] = stage
+
+    def _guess(self, base: str, names: Collection[str]) -> set[str]:
+        """Those of ``names`` that ``base`` may expand to, given what is unknown."""
+        scope = self._global.state(_END).scope
+        passed = {name: _ANYTHING if value is None else value for name, value in scope.items()}
+        default = {name: value for name, value in passed.items() if not scope.lacks(name)}
+        found: set[str] = set()
+        for values in (passed, default):
+            text = expand(base, values, self.dockerfile.escape).text
+            if text is not None and _ANYTHING in text:
+                shape = re.compile(".*".join(map(re.escape, re.split(f"{_ANYTHING}+", text))), re.DOTALL)
+                found.update(filter(shape.fullmatch, names))
+        return found
 
     def _commands(self, stage: Stage) -> tuple[Instruction, ...]:
         return (*self.inherited(stage), *stage.body)
@@ -513,10 +521,3 @@ def _workdir(current: str | None, wanted: str | None) -> str | None:
     if current is None or _WINDOWS_PATH.match(current):
         return current if wanted == "" else None
     return clean_path(posixpath.join(current, wanted))
-
-
-class _Wild(Scope):
-    """A scope in which whatever is unknown has a value that matches anything."""
-
-    def __init__(self, scope: Scope) -> None:
-        super().__init__({name: _ANYTHING if value is None else value for name, value in scope.items()})

@@ -101,6 +101,14 @@ class TestBases:
         assert names(known.chain(known.final)) == ["build-arm64", "3"]
         assert names(known.reachable) == ["build-arm64", "3"]
 
+    def test_an_argument_nobody_passed_may_pick_too(self) -> None:
+        stages = "FROM a AS x-linux\nFROM b AS x-linux-debug\nFROM c AS y\n"
+        made = graph(f"ARG DEBUG\n{stages}FROM x-$TARGETOS${{DEBUG:+-debug}}\n")
+        assert names(made.candidates(made.final)) == ["x-linux", "x-linux-debug"]
+        made = graph(f"ARG KIND\n{stages}FROM x-$KIND\n")
+        assert names(made.reachable) == ["x-linux", "x-linux-debug", "3"]
+        assert graph(f"{stages}FROM x-$UNDECLARED\n").candidates(made.final) == ()
+
     def test_platform(self) -> None:
         made = graph("ARG P=linux/arm64\nFROM --platform=$P a\nFROM --platform=$BUILDPLATFORM b\nFROM c\n")
         assert [made.platform(stage) for stage in made.dockerfile.stages] == ["linux/arm64", "$BUILDPLATFORM", None]
