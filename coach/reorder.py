@@ -391,6 +391,9 @@ class _Window:
         return span
 
     def _insert(self, at: int, text: str) -> None:
+        above = self.doc.content[:at].rpartition(b"\n")[0].rpartition(b"\n")[2]
+        if text.lstrip("\r\n").startswith("#") and above.strip() and not above.lstrip().startswith(b"#"):
+            text = self.eol + text
         self.made.edits.append(Edit(self.doc.path, Span(at, at), text.encode("utf-8", "surrogateescape")))
 
     def _insert_after(self, at: int, text: str) -> None:
