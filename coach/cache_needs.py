@@ -193,7 +193,7 @@ def _judge(site: Site, one: Seen, step: PackageStep, files: Mapping[str, str], e
         return Need(run, step, Standing.EXEMPT, reason="its dependencies are vendored")
     if step.offline and not _fed(step, required, earlier):
         return Need(run, step, Standing.EXEMPT, reason="it downloads nothing")
-    if any(_brought(cache.path, files) for cache in required):
+    if any(_brought(cache.path, step.directory, files) for cache in required):
         return Need(run, step, Standing.EXEMPT, reason="its packages come with the repository")
     if _other_branch(one, step, files):
         return Need(run, step, Standing.EXEMPT, reason="its lockfile is not there, so this branch does not run")
@@ -268,8 +268,11 @@ def _elsewhere(site: Site, one: Seen, step: PackageStep, required: Sequence[Cach
     return f"unless {parent} was made before, the mount makes it root's and pnpm keeps its store elsewhere"
 
 
-def _brought(path: str | None, files: Mapping[str, str]) -> bool:
-    return path is not None and any(target.startswith(path + "/") for target in files)
+def _brought(path: str | None, directory: str | None, files: Mapping[str, str]) -> bool:
+    """Whether the cache is a directory of the project that comes with the repository, as Yarn's zero-installs have it."""
+    if path is None or directory is None or not path.startswith(directory.rstrip("/") + "/"):
+        return False
+    return any(target.startswith(path + "/") for target in files)
 
 
 def _doubt(

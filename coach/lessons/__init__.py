@@ -42,11 +42,12 @@ class Lesson(Protocol):
 def discover() -> tuple[Lesson, ...]:
     """Every lesson of this package in the order of its FIX number. Raises ``TypeError`` naming an incomplete one."""
     names = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
-    lessons = [_checked(name) for name in names]
+    lessons = [check(name) for name in names]
     return tuple(sorted(lessons, key=lambda lesson: int(lesson.FIX.removeprefix("F"))))
 
 
-def _checked(name: str) -> Lesson:
+def check(name: str) -> Lesson:
+    """The lesson in the module ``name`` of this package. Raises ``TypeError`` saying what it lacks."""
     module = import_module(f"{__name__}.{name}")
     for constant in ("NODE", "FIX", "SECTION", "ANTI_PATTERN"):
         if not isinstance(getattr(module, constant, None), str):
