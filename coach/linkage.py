@@ -7,7 +7,7 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 
@@ -25,7 +25,10 @@ _DATA = re.compile(
     r"\.(?:js|mjs|cjs|ts|css|html?|json|ya?ml|toml|ini|conf|cfg|sh|txt|md|pem|crt|sql|svg|png|jar|war|dll|phar|py|rb|xml)$"
 )
 _DATA_DIRS = ("/etc", "/usr/share", "/usr/local/share", "/var/www")
+_SYSTEM_DIRS = frozenset({"/", "/usr", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/lib", "/lib"})
+_NO_PROGRAMS = frozenset({"dist", "static", "public", "node_modules", ".venv", "templates"})
 _COMPILERS = frozenset({"gcc", "g++", "cc", "c++", "clang", "clang++", "gfortran", "cmake", "ninja", "meson"})
+_ENOUGH = 8  # pieces of compiled code in one copy; more would not change an answer
 _MAX_LOCK = 20 * 1024 * 1024
 
 
@@ -58,17 +61,87 @@ def facts_of(site: Site, stage: Stage) -> ImageFacts | None:
     return images.lookup(ref) if ref else None
 
 
+@dataclass(frozen=True)
+class _Made:
+    """Compiled code that a stage holds: in ``folders`` (an environment), at ``output``, or wherever it was put."""
+
+    native: Native
+    folders: tuple[str, ...] = ()
+    output: str | None = None
+
+
+class Linker:
+    """Tells what compiled code travels in the copies of one site. Each stage is looked at once."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._made: dict[int, tuple[_Made, ...]] = {}
+        self._views: dict[int, Mapping[str, str]] = {}
+
+    def natives(self, copy: Copy) -> tuple[Native, ...]:
+        """Compiled code that ``copy`` carries, as far as the commands of its source tell."""
+        if isinstance(copy.source, str):
+            return tuple(_from_image(copy, copy.source))
+        if copy.source is None:
+            return ()
+        stage, paths = copy.source, [path for path in copy.paths if path is not None]
+        maybe = self._maybe(stage, paths)
+        found: list[Native] = []
+        for made in self._of(stage):
+            if made.folders:
+                if any(covers(path, folder) for path in paths for folder in made.folders):
+                    found.append(made.native)
+            elif made.output is not None and any(covers(p, made.output) or covers(made.output, p) for p in paths):
+                found.append(made.native)
+            elif maybe:
+                found.append(replace(made.native, sure=False))
+            if len(found) == _ENOUGH:
+                break
+        return tuple(found)
+
+    def _maybe(self, stage: Stage, paths: Sequence[str]) -> bool:
+        """Whether one of ``paths`` is neither a file that a COPY brought nor data by its name."""
+        if stage.index not in self._views:
+            self._views[stage.index] = self._site.layers.view(stage)
+        view = self._views[stage.index]
+        return any(
+            path not in view
+            and not _DATA.search(path)
+            and not path.startswith(_DATA_DIRS)
+            and posixpath.basename(path) not in _NO_PROGRAMS
+            for path in paths
+        )
+
+    def _of(self, stage: Stage) -> tuple[_Made, ...]:
+        if stage.index not in self._made:
+            chain = {link.index for link in self._site.graph.chain(stage)}
+            runs = [run for run in self._site.runs if run.stage.index in chain]
+            facts = facts_of(self._site, stage)
+            compiler = any(is_compiler(name) for run in runs for install in os_packages(run) for name in install.names)
+            builder = _Builder(facts, compiler, self._configured())
+            self._made[stage.index] = tuple(found for run in runs for found in _of_run(self._site, run, builder))
+        return self._made[stage.index]
+
+    def _configured(self) -> bool:
+        return any(path.endswith((".cargo/config.toml", ".cargo/config")) for path in self._site.context_files())
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """What a stage compiles with: its base, whether a C compiler was added, whether cargo has a configuration."""
+
+    facts: ImageFacts | None
+    compiler: bool
+    configured: bool
+
+    @property
+    def libc(self) -> Libc | None:
+        return self.facts.libc if self.facts is not None else None
+
+
 def natives(site: Site, copy: Copy) -> tuple[Native, ...]:
-    """Compiled code that ``copy`` carries, as far as the commands of its source tell."""
-    if isinstance(copy.source, str):
-        return tuple(_from_image(copy, copy.source))
-    if copy.source is None:
-        return ()
-    chain = {stage.index for stage in site.graph.chain(copy.source)}
-    runs = [run for run in site.runs if run.stage.index in chain]
-    paths = [path for path in copy.paths if path is not None]
-    facts = facts_of(site, copy.source)
-    return tuple(found for run in runs for found in _of_run(site, copy.source, run, runs, paths, facts))
+    """Compiled code that one copy carries; for many copies of a site use one ``Linker``."""
+    return Linker(site).natives(copy)
 
 
 def _from_image(copy: Copy, ref: str) -> Iterator[Native]:
@@ -76,48 +149,31 @@ def _from_image(copy: Copy, ref: str) -> Iterator[Native]:
     if facts is None or facts.libc in (None, Libc.NONE):
         return
     for path in copy.paths:
-        if path is None:
-            continue
-        name = posixpath.basename(path)
-        if name in _INTERPRETERS or path in (
-            "/",
-            "/usr",
-            "/usr/local",
-            "/usr/local/bin",
-            "/usr/local/lib",
-            "/usr/lib",
-            "/lib",
-        ):
-            yield Native(
-                "image", facts.libc, f"{path} of {ref} is linked against {facts.libc}", copy.instruction.line, True
-            )
+        if path is not None and (posixpath.basename(path) in _INTERPRETERS or path in _SYSTEM_DIRS):
+            says = f"{path} of {ref} is linked against {facts.libc}"
+            yield Native("image", facts.libc, says, copy.instruction.line, True)
 
 
-def _of_run(
-    site: Site, stage: Stage, run: Run, runs: Sequence[Run], paths: Sequence[str], facts: ImageFacts | None
-) -> Iterator[Native]:
-    libc = facts.libc if facts is not None else None
-    line = run.line
+def _of_run(site: Site, run: Run, builder: _Builder) -> Iterator[_Made]:
     handled: set[int] = set()
     for step in run.steps:
         handled.add(step.command.start)
         if step.action in (Action.INSTALL, Action.NAMED):
-            if not any(covers(path, where) for path in paths for where in environments(run, step)):
-                continue
-            found = _dependencies(site, run, step)
+            folders = environments(run, step)
+            found = _dependencies(site, run, step) if folders else None
             if found is not None:
                 kind, says, sure = found
-                yield Native(kind, libc, says, line, sure, run=run, command=step.command)
+                native = Native(kind, builder.libc, says, run.line, sure, run=run, command=step.command)
+                yield _Made(native, folders)
         elif step.action is Action.BUILD:
-            made = _compiled(run, runs, step.command, facts)
-            if made is not None and _carries(site, stage, step.command, paths):
-                yield made
+            made = _compiled(run, step.command, builder)
+            if made is not None:
+                yield _Made(made, (), output_of(step.command))
     for command in run.script.commands:
-        if command.start in handled:
-            continue
-        made = _compiled(run, runs, command, facts)
-        if made is not None and _carries(site, stage, command, paths):
-            yield made
+        if command.start not in handled:
+            made = _compiled(run, command, builder)
+            if made is not None:
+                yield _Made(made, (), output_of(command))
 
 
 def _dependencies(site: Site, run: Run, step: PackageStep) -> tuple[str, str, bool] | None:
@@ -192,98 +248,84 @@ def locked(name: str, text: str) -> set[str]:
     return {match[1].lower() for match in re.finditer(r"^name = \"([\w.-]+)\"", text, re.M)}
 
 
-def _compiled(run: Run, runs: Sequence[Run], command: Command, facts: ImageFacts | None) -> Native | None:
+def _compiled(run: Run, command: Command, builder: _Builder) -> Native | None:
+    """What a command that may compile makes; ``None`` when it makes no program that needs a C library."""
     words = [word or "" for word in command.words]
     if not words:
         return None
     name, rest = posixpath.basename(words[0]), words[1:]
-    libc = facts.libc if facts is not None else None
-    joined = " ".join(rest)
+    libc = builder.libc
     if name in ("go", "xx-go") and rest[:1] in (["build"], ["install"]):
-        return _go(run, runs, command, facts, joined)
+        return _go(run, command, builder, " ".join(rest))
     if name in ("cargo", "xx-cargo", "cross") and {"build", "install", "rustc", "zigbuild"} & set(rest[:3]):
-        if "musl" in joined or "crt-static" in (command.env.get("RUSTFLAGS") or "") or libc is Libc.MUSL:
-            return None  # Rust's musl targets are linked statically
-        if facts is not None and facts.family == "rust-musl":
-            return None
-        return Native(
-            "rust",
-            libc,
-            "builds for the gnu target, which needs glibc",
-            run.line,
-            libc is Libc.GLIBC,
-            run=run,
-            command=command,
-        )
-    if name in _COMPILERS and "-static" not in rest and not {"-c", "-E", "--version"} & set(rest):
-        if name == "cmake" and "--build" not in rest:
-            return None
-        return Native(
-            "c",
-            libc,
-            f"`{name}` links against {libc or 'the C library of its image'}",
-            run.line,
-            name in ("gcc", "g++", "clang"),
-            run=run,
-            command=command,
-        )
+        return _rust(run, command, builder)
     if name == "dotnet" and rest[:1] == ["publish"]:
         return _dotnet(run, command, words)
+    where = libc or "the C library of its image"
+    if name in _COMPILERS:
+        if "-static" in rest or {"-c", "-E", "--version"} & set(rest) or (name == "cmake" and "--build" not in rest):
+            return None
+        sure = name in ("gcc", "g++", "clang")
+        return _native(run, command, "c", libc, f"`{name}` links against {where}", sure=sure)
     if name in ("native-image", "jlink") and "--static" not in rest:
-        return Native(
-            "java",
-            libc,
-            f"`{name}` makes a program for {libc or 'the C library of its image'}",
-            run.line,
-            name == "jlink",
-            run=run,
-            command=command,
-        )
+        return _native(run, command, "java", libc, f"`{name}` makes a program for {where}", sure=name == "jlink")
     if name == "mix" and rest[:1] == ["release"]:
-        return Native(
-            "elixir",
-            libc,
-            "the release brings the Erlang runtime of this image",
-            run.line,
-            True,
-            run=run,
-            command=command,
-        )
+        return _native(run, command, "elixir", libc, "the release brings the Erlang runtime of this image")
     if name == "swift" and rest[:1] == ["build"]:
-        return Native("swift", libc, "`swift build` links against glibc", run.line, True, run=run, command=command)
+        return _native(run, command, "swift", libc, f"`swift build` links against {where}")
     if name in ("make", "gmake"):
-        return Native(
-            "make", libc, f"`{' '.join(words[:2])}` may compile", run.line, False, True, run=run, command=command
-        )
+        return _native(run, command, "make", libc, f"`{' '.join(words[:2])}` may compile", sure=False, guess=True)
     return None
 
 
-def _go(run: Run, runs: Sequence[Run], command: Command, facts: ImageFacts | None, joined: str) -> Native | None:
+def _native(
+    run: Run, command: Command, kind: str, libc: Libc | None, says: str, *, sure: bool = True, guess: bool = False
+) -> Native:
+    return Native(kind, libc, says, run.line, sure, guess, run, command)
+
+
+def _rust(run: Run, command: Command, builder: _Builder) -> Native | None:
+    libc = builder.libc
+    target = command.env.get("CARGO_BUILD_TARGET", "")
+    for at, word in enumerate(command.words):
+        if word == "--target" and at + 1 < len(command.words):
+            target = command.words[at + 1]
+        elif word is not None and word.startswith("--target="):
+            target = word.partition("=")[2]
+    if target is None or (not target and (libc is None or builder.configured)):
+        says = "which target Rust builds for cannot be told"
+        return _native(run, command, "rust", libc, says, sure=False, guess=True)
+    static = "crt-static" in (command.env.get("RUSTFLAGS") or "")
+    if static or (target and "-linux-gnu" not in target) or (not target and libc is Libc.MUSL):
+        return None  # Rust's musl targets are linked statically, and other systems' have no libc of ours
+    return _native(run, command, "rust", Libc.GLIBC, "builds for the gnu target, which needs glibc")
+
+
+def _go(run: Run, command: Command, builder: _Builder, joined: str) -> Native | None:
     cgo = command.env.get("CGO_ENABLED", "")
+    facts, libc = builder.facts, builder.libc
+    if command.env.get("GOOS", "linux") not in (None, "linux", ""):
+        return None
     if cgo == "0" or "-static" in joined or ("netgo" in joined and "osusergo" in joined):
         return None
-    libc = facts.libc if facts is not None else None
-    if cgo is None:
-        return Native(
-            "go", libc, "CGO_ENABLED has no value that is known", run.line, False, True, run=run, command=command
-        )
-    compiler = any(is_compiler(name) for other in runs for install in os_packages(other) for name in install.names)
-    if cgo != "1" and facts is not None and facts.cgo is False and not compiler:
-        return None  # without gcc Go builds without cgo
     if cgo == "1":
-        return Native("go", libc, "builds with cgo", run.line, True, run=run, command=command)
+        return _native(run, command, "go", libc, "builds with cgo")
+    if cgo is None:
+        says = "CGO_ENABLED has no value that is known"
+        return _native(run, command, "go", libc, says, sure=False, guess=True)
+    if facts is not None and facts.cgo is False and not builder.compiler:
+        return None  # without gcc Go builds without cgo
     if facts is None or facts.cgo is None:
-        return Native(
-            "go", libc, "whether Go uses cgo here cannot be told", run.line, False, True, run=run, command=command
-        )
+        says = "whether Go uses cgo here cannot be told"
+        return _native(run, command, "go", libc, says, sure=False, guess=True)
     says = f"cgo is on by default in {facts.reference.written}, so the program needs {libc} as soon as it imports net"
-    return Native("go", libc, says, run.line, False, run=run, command=command)
+    return _native(run, command, "go", libc, says, sure=False)
 
 
 def _dotnet(run: Run, command: Command, words: Sequence[str]) -> Native | None:
     rid = ""
     for at, word in enumerate(words):
-        if word in ("-r", "--runtime", "--use-current-runtime", "--ucr") and at + 1 < len(words):
+        if word in ("-r", "--runtime") and at + 1 < len(words):
             rid = words[at + 1]
         elif word.startswith(("-r=", "--runtime=")):
             rid = word.partition("=")[2]
@@ -291,23 +333,7 @@ def _dotnet(run: Run, command: Command, words: Sequence[str]) -> Native | None:
     if not rid.startswith("linux") or "--self-contained false" in own or "--no-self-contained" in own:
         return None
     libc = Libc.MUSL if "musl" in rid else Libc.GLIBC
-    return Native("dotnet", libc, f"publishes for {rid}", run.line, "self-contained" in own, run=run, command=command)
-
-
-def _carries(site: Site, stage: Stage, command: Command, paths: Sequence[str]) -> bool:
-    """Whether one of ``paths`` may hold what ``command`` makes: its output, or a file that no COPY brought."""
-    output = output_of(command)
-    view = site.layers.view(stage)
-    for path in paths:
-        if output is not None and (covers(path, output) or covers(output, path)):
-            return True
-        if path in view or _DATA.search(path) or path.startswith(_DATA_DIRS):
-            continue
-        if posixpath.basename(path) in ("dist", "static", "public", "node_modules", ".venv", "templates"):
-            continue
-        if output is None or not output.startswith(path.rstrip("/") + "/"):
-            return True
-    return False
+    return _native(run, command, "dotnet", libc, f"publishes for {rid}", sure="self-contained" in own)
 
 
 def output_of(command: Command) -> str | None:

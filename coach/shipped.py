@@ -432,6 +432,10 @@ def environments(run: Run, step: PackageStep) -> tuple[str, ...]:
         if step.manager in ("uv", "poetry", "pdm", "pipenv"):
             return (posixpath.join(step.directory, ".venv"),)
         return ("/usr/local/lib",)
+    if step.ecosystem == "ruby":
+        names = run.state.names()
+        bundle = names.get("BUNDLE_PATH") or names.get("GEM_HOME") or "/usr/local/bundle"
+        return (posixpath.join(step.directory, bundle), posixpath.join(step.directory, "vendor/bundle"))
     return ()
 
 
@@ -490,23 +494,26 @@ def has_dev(site: Site, run: Run, step: PackageStep) -> bool:
 
 
 def later_runtime(site: Site) -> tuple[Stage, Copy] | None:
-    """The slim stage that exists behind a target which stops at a build stage, with what it copies from there.
+    """The slim stage that exists behind a target which stops early, with what it copies from the build.
 
-    Only a stage that compiles nothing itself and takes files out of the target's own stages counts.
+    Only a stage that compiles nothing itself counts, does not stand on the target, and takes its files from a stage
+    that shares its beginnings with the target.
     """
     target = site.final
-    for stage in reversed(site.dockerfile.stages[target.index + 1 :]):
+    mine = {one.index for one in site.graph.chain(target)}
+    for stage in list(reversed(site.dockerfile.stages[target.index + 1 :]))[:_MAX_VARIANTS]:
         try:
-            other = Site(
-                site.tree, site.dockerfile, site.context, target=stage.name or None, builds=(), ignore=site.ignore
-            )
+            other = Site(site.tree, site.dockerfile, site.context, target=stage.name or None, ignore=site.ignore)
         except InputError:
             return None
         if other.final.index != stage.index:
             continue
         shipped = Shipped(other)
-        mine = {one.index for one in site.graph.chain(target)}
-        taken = [copy for copy in shipped.artefacts if isinstance(copy.source, Stage) and copy.source.index in mine]
-        if taken and not shipped.builds and not {one.index for one in shipped.lineage} & {target.index}:
+        taken = [
+            copy
+            for copy in shipped.artefacts
+            if isinstance(copy.source, Stage) and mine & {one.index for one in other.graph.chain(copy.source)}
+        ]
+        if taken and not shipped.builds and target.index not in {one.index for one in shipped.lineage}:
             return stage, taken[0]
     return None

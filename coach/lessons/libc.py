@@ -9,7 +9,7 @@ from coach import images
 from coach.dockerfile import Stage
 from coach.errors import CoachError, InputError
 from coach.images import ImageFacts, Libc, Role
-from coach.linkage import Native, facts_of, natives
+from coach.linkage import Linker, Native, facts_of
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
 from coach.shipped import Copy, copies_of, os_packages
 from coach.site import Site
@@ -19,6 +19,7 @@ FIX = "F11"
 SECTION = "One libc from build to runtime"
 ANTI_PATTERN = "Alpine for compiled languages without testing"
 
+_ENOUGH = 12  # mixes that are cited; more would not change the answer
 _SHIMS = frozenset({"gcompat", "libc6-compat"})
 _CGO_MODULES = ("mattn/go-sqlite3", "confluentinc/confluent-kafka-go", "h2non/bimg", "godror/godror")
 
@@ -35,7 +36,7 @@ class _Mix:
 
 def probe(site: Site) -> Answer:
     """``yes`` when compiled code is copied to a stage whose C library it was not linked against."""
-    mixes, doubts, crossings = _walk(site)
+    mixes, doubts, crossings, open_ends = _walk(site)
     if mixes:
         evidence = [found for mix in mixes for found in _cite(site, mix)]
         sure = any(
@@ -58,14 +59,20 @@ def probe(site: Site) -> Answer:
             copy.instruction.line, "copies between two C libraries, but no compiled code", copy.instruction.end_line
         )
         return likely("no", "what crosses from one C library to the other holds no compiled code", where)
-    where = site.cite(site.graph.chain(site.final)[0].head.line, "all that is copied stays with one C library")
-    return certain("no", "nothing that was built against one C library runs on another", where)
+    base = site.graph.chain(site.final)[0].head.line
+    says = "nothing that was built against one C library runs on another"
+    if open_ends:
+        return likely("no", says, site.cite(base, "no compiled code was seen to travel between C libraries"))
+    return certain("no", says, site.cite(base, "all that is copied stays with one C library"))
 
 
-def _walk(site: Site) -> tuple[list[_Mix], list[tuple[Copy, Native, str]], list[Copy]]:
+def _walk(site: Site) -> tuple[list[_Mix], list[tuple[Copy, Native, str]], list[Copy], bool]:
+    """Mixes; copies of which it cannot be told; copies that cross; whether any other copy leaves known ground."""
     mixes: list[_Mix] = []
     doubts: list[tuple[Copy, Native, str]] = []
     crossings: list[Copy] = []
+    linker = Linker(site)
+    open_ends = False
     for stage in site.graph.reachable:
         into = facts_of(site, stage)
         for copy in copies_of(site, stage):
@@ -73,7 +80,10 @@ def _walk(site: Site) -> tuple[list[_Mix], list[tuple[Copy, Native, str]], list[
             if _same_image(site, copy, stage):
                 continue
             crosses = origin is not None and into is not None and {origin.libc, into.libc} == {Libc.GLIBC, Libc.MUSL}
-            found = natives(site, copy)
+            known = origin is not None and into is not None and origin.libc is not None
+            same = known and origin is not None and into is not None and origin.libc is into.libc
+            open_ends = open_ends or not (same or (known and origin is not None and origin.libc is Libc.NONE))
+            found = linker.natives(copy)
             if crosses:
                 crossings.append(copy)
             for native in found:
@@ -82,9 +92,9 @@ def _walk(site: Site) -> tuple[list[_Mix], list[tuple[Copy, Native, str]], list[
                     continue
                 if into is None or into.libc is None or native.libc is None or native.guess:
                     doubts.append((copy, native, why))
-                else:
+                elif len(mixes) < _ENOUGH:
                     mixes.append(_Mix(copy, native, into, why))
-    return mixes, doubts, crossings
+    return mixes, doubts, crossings, open_ends
 
 
 def _origin(site: Site, copy: Copy) -> ImageFacts | None:
@@ -144,7 +154,7 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     """One C library on both sides: cgo off, or one FROM on the other distribution."""
     if answer.choice != "yes":
         return None
-    mixes, _, _ = _walk(site)
+    mixes = _walk(site)[0]
     if not mixes:
         return None
     mix = mixes[0]

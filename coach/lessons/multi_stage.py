@@ -18,6 +18,7 @@ FIX = "F4"
 SECTION = "Multi-stage builds"
 ANTI_PATTERN = "Single-stage with build tools"
 
+_ENOUGH = 12  # places of one kind that are cited; more would not change the answer
 _RUN_FROM_SOURCE = (
     "go run",
     "cargo run",
@@ -60,7 +61,7 @@ def _judge(site: Site, shipped: Shipped) -> Answer:
     if shipped.artefacts:
         taken = [
             site.cite(copy.instruction.line, "takes what another stage built", copy.instruction.end_line)
-            for copy in shipped.artefacts
+            for copy in shipped.artefacts[:_ENOUGH]
         ]
         return certain("yes", "what runs is copied out of a stage that is not shipped", *taken, base)
     return _nothing_built(shipped, base)
@@ -71,25 +72,25 @@ def _inside(shipped: Shipped) -> tuple[list[Evidence], bool]:
     site = shipped.site
     found: list[Evidence] = []
     sure = False
-    for build in shipped.builds:
+    for build in shipped.builds[:_ENOUGH]:
         via = f" (in {build.via})" if build.via else ""
         instruction = build.run.instruction
         found.append(site.cite(instruction.line, f"`{build.shown}`{via} builds", instruction.end_line))
         sure = sure or build.sure
     own_dev = [dev for dev in dev_installs(shipped) if dev.through is None]
-    for dev in own_dev:
+    for dev in own_dev[:_ENOUGH]:
         instruction = dev.run.instruction
         says = f"`{dev.step.label}` brings development dependencies"
         found.append(site.cite(instruction.line, says, instruction.end_line))
         sure = sure or _certainly_dev(dev)
-    for install, names in shipped.packages_like("compilers"):
+    for install, names in shipped.packages_like("compilers")[:_ENOUGH]:
         if shipped.artefacts and not shipped.installs:
             continue  # whatever is compiled is compiled elsewhere: too much in the image, but split
         instruction = install.run.instruction
         found.append(site.cite(instruction.line, f"{', '.join(names)} installed", instruction.end_line))
         sure = True
     headers = [] if shipped.artefacts else shipped.packages_like("headers")
-    for install, names in headers:
+    for install, names in headers[:_ENOUGH]:
         if any(shipped.installs):
             instruction = install.run.instruction
             found.append(site.cite(instruction.line, f"{', '.join(names)} installed", instruction.end_line))
@@ -139,7 +140,9 @@ def _nothing_built(shipped: Shipped, base: Evidence) -> Answer:
         return unknown("a RUN holds shell text that cannot be read", f"look at line {run.line} of {site.path}", where)
     if shipped.installs:
         says = "interpreted code with its dependencies: nothing is compiled here"
-        return likely("yes", says, *(site.cite(run.line, f"`{step.label}`") for run, step in shipped.installs), base)
+        return likely(
+            "yes", says, *(site.cite(run.line, f"`{step.label}`") for run, step in shipped.installs[:_ENOUGH]), base
+        )
     return likely("yes", "no step of the image builds anything", base)
 
 

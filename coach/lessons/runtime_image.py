@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
+from itertools import islice
 
 from coach import images
 from coach.errors import CoachError
 from coach.images import ImageFacts, Libc, Role
-from coach.linkage import natives
+from coach.linkage import Linker
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
 from coach.shell import parse
 from coach.shipped import (
@@ -29,6 +30,7 @@ SECTION = "Distroless vs Alpine"
 ANTI_PATTERN = "A runtime base with a toolchain in it"
 
 LIMIT_MB = 300
+_ENOUGH = 12  # places of one kind that are cited; more would not change the answer
 _SHELL_STARTERS = frozenset({"npm", "npx", "yarn", "pnpm", "sh", "bash"})
 
 
@@ -61,14 +63,14 @@ def _judge(site: Site, shipped: Shipped) -> Answer:
         sure = True
         reasons.append(f"{shipped.base_named} alone is{_size(shipped.base)}")
         evidence.append(base)
-    for install, names in shipped.packages_like("compilers", "headers"):
+    for install, names in shipped.packages_like("compilers", "headers")[:_ENOUGH]:
         sure = True
         reasons.append(f"{', '.join(names)} only matters for compiling")
         evidence.append(_cite(site, install, f"installs {', '.join(names)}"))
     for install, names in _idle_fetchers(shipped):
         reasons.append(f"{', '.join(names)} is only used while building")
         evidence.append(_cite(site, install, f"installs {', '.join(names)}"))
-    for dev in dev_installs(shipped):
+    for dev in islice(dev_installs(shipped), _ENOUGH):
         reasons.append(f"the development dependencies of `{dev.step.manager}` ship")
         evidence += _cite_dev(site, dev)
     if reasons:
@@ -256,12 +258,7 @@ def _problem(shipped: Shipped, facts: ImageFacts) -> str | None:
     """Why ``facts`` cannot run this image's command and layers; ``None`` when nothing speaks against it."""
     base = shipped.base
     assert base is not None
-    static = (
-        facts.libc is Libc.NONE
-        and shipped.artefacts
-        and not any(natives(shipped.site, copy) for copy in shipped.artefacts)
-    )
-    if facts.libc is not base.libc and not static:
+    if facts.libc is not base.libc and not (facts.libc is Libc.NONE and _static(shipped)):
         return f"it is {facts.libc or 'without a known libc'}, this is {base.libc}"
     start = shipped.start
     checks = " ".join(_texts(shipped, "HEALTHCHECK"))
@@ -285,7 +282,8 @@ def _problem(shipped: Shipped, facts: ImageFacts) -> str | None:
 
 def _static(shipped: Shipped) -> bool:
     """Whether all that runs was copied from a build that links nothing."""
-    return bool(shipped.artefacts) and not any(natives(shipped.site, copy) for copy in shipped.artefacts)
+    linker = Linker(shipped.site)
+    return bool(shipped.artefacts) and not any(linker.natives(copy) for copy in shipped.artefacts)
 
 
 def _uses(shipped: Shipped, tool: str) -> bool:
