@@ -168,6 +168,9 @@ def _imports(gather: Gather, path: str, root: Element, depth: int) -> None:
 
 def _above(gather: Gather, directory: str) -> None:
     for above in upwards(directory, gather.context):
+        if above in gather.visited:
+            break
+        gather.visited.add(above)
         for name in gather.children(above):
             path = at(above, name)
             if (

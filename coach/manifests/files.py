@@ -21,6 +21,8 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_TOML_BYTES = 2 * 1024 * 1024
 MAX_XML_NODES = 200_000
 _LONGEST_TEXT = 10_000
+# tomllib's time and memory grow with the square of the parts of a dotted key.
+_MOST_DOTS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Files:
         self.tree = tree
         self.problems: list[Problem] = []
         self._paths: list[str] | None = None
+        self._children: dict[str, list[str]] | None = None
         self._texts: dict[str, str | None] = {}
         self._json: dict[str, dict[str, object] | None] = {}
         self._yaml: dict[str, object] = {}
@@ -86,9 +89,13 @@ class Files:
         return self.paths[bisect.bisect_left(self.paths, prefix) : bisect.bisect_left(self.paths, f"{directory}0")]
 
     def children(self, directory: str) -> list[str]:
-        """Base names directly in ``directory``."""
-        skip = len(directory) + 1 if directory else 0
-        return [path[skip:] for path in self.below(directory) if "/" not in path[skip:]]
+        """Base names directly in ``directory``, sorted."""
+        if self._children is None:
+            self._children = {}
+            for path in self.paths:
+                above, _, name = path.rpartition("/")
+                self._children.setdefault(above, []).append(name)
+        return sorted(self._children.get(directory, ()))
 
     def is_file(self, path: str) -> bool:
         return is_file(self.tree, path)
@@ -132,6 +139,9 @@ class Files:
             return None
         if len(text) > MAX_TOML_BYTES:
             self._fail(path, 0, f"TOML of more than {MAX_TOML_BYTES // 1024 // 1024} MB, not read")
+            return None
+        if sum(line.count(".") ** 2 for line in text.splitlines()) > _MOST_DOTS:
+            self._fail(path, 0, "TOML with keys of too many parts, not read")
             return None
         try:
             return tomllib.loads(text)

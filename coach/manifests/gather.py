@@ -12,6 +12,7 @@ from coach.manifests.globs import matches
 from coach.model import Tree
 
 _MOST_LOOKUPS = 500
+_MOST_DOUBTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Gather(Files):
         self.files: set[str] = set()
         self.directories: set[str] = set()
         self.members: set[str] = set()
+        self.visited: set[str] = set()
         self._asked: dict[str, int] = {}
         self._uncertain: dict[str, None] = {}
         self._reads: dict[str, None] = {}
@@ -103,6 +105,8 @@ class Gather(Files):
 
     def need(self, directory: str, relative: str, path: str = "", line: int = 0) -> str | None:
         """Take in the file or directory that ``path:line`` names; in doubt when it is not there."""
+        if len(self._uncertain) >= _MOST_DOUBTS:
+            return None
         target = self.request.look(relative) if relative.startswith("/") and not path else join(directory, relative)
         if self.add(target) or self.add_dir(target):
             return target
@@ -119,7 +123,8 @@ class Gather(Files):
 
     def doubt(self, says: str, path: str = "", line: int = 0) -> None:
         """Something may be missing from this closure."""
-        self._uncertain[_placed(says, path, line)] = None
+        if len(self._uncertain) < _MOST_DOUBTS:
+            self._uncertain[_placed(says, path, line)] = None
 
     def reads(self, says: str, path: str = "", line: int = 0) -> None:
         """The command reads the project's own source."""

@@ -16,6 +16,7 @@ MANAGERS = frozenset(("maven", "mvn", "gradle", "sbt"))
 _MOST_MODULES = 2_000
 _OFFLINE_GOALS = ("dependency:", "org.apache.maven.plugins:maven-dependency-plugin", "de.qaware.maven")
 _GRADLE_QUIET = frozenset(("dependencies", "buildEnvironment", "help", "tasks", "projects", "wrapper", "properties"))
+_GRADLE_DOWNLOAD = re.compile(r"download|resolve|dependenc|prefetch|^fetch", re.I)
 _GRADLE_SOURCES = re.compile(
     r"""\b(?:files|fileTree)\s{0,4}\(\s{0,4}(?:dir\s{0,4}[:=]\s{0,4})?['"]([^'"$\n]{1,200})['"]"""
 )
@@ -156,7 +157,9 @@ def _gradle(gather: Gather, directory: str) -> Closure | None:
         gather.add_dir(at(root, name))
     tasks = [word for word in gather.words[1:] if word is not None and not word.startswith("-")]
     built = [task for task in tasks if task.rpartition(":")[2] not in _GRADLE_QUIET and task not in moved]
-    if built:
+    if built and all(_GRADLE_DOWNLOAD.search(task) for task in built):
+        gather.doubt(f"task `{shown(built[-1])}` is the build's own, and taken for one that only downloads")
+    elif built:
         gather.reads(f"`gradle {shown(built[-1])}` may compile the project's source")
     lock = at(root, "gradle.lockfile")
     return _finish(gather, lock if gather.has(lock) else None)

@@ -1,6 +1,7 @@
 """Node: npm, yarn (classic and berry), pnpm, bun.
 
-What each install reads was measured by running it on the closure alone: npm 11, yarn 1.22 and 4, pnpm 9 to 11, bun.
+What each install reads was measured by running it on the closure alone: npm 11, yarn 1.22 and 4, pnpm 9
+and 10, bun 1.4.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ class _Install:
         self.settings = self._ini()
         self.todo: list[tuple[str, bool]] = []
         self.packages: dict[str, Mapping[str, object]] = {}
+        self.by_name: dict[str, str] = {}
 
     def closure(self) -> Closure:
         inside = members(self.gather, self.root, self.family)
@@ -327,12 +329,16 @@ class _Install:
             self.gather.add_dir(join(directory, relative))
 
     def _injected(self, directory: str, manifest: Mapping[str, object]) -> None:
-        by_name = {
-            str(table(self.gather.json(f"{path}/package.json")).get("name")): path for path in self.gather.members
-        }
-        for name, meta in table(manifest, "dependenciesMeta").items():
-            if table(meta).get("injected") is True and name in by_name and by_name[name] != directory:
-                self.gather.add_dir(by_name[name])
+        wanted = table(manifest, "dependenciesMeta")
+        if not wanted:
+            return
+        if not self.by_name:
+            self.by_name = {
+                str(table(self.gather.json(f"{path}/package.json")).get("name")): path for path in self.gather.members
+            }
+        for name, meta in wanted.items():
+            if table(meta).get("injected") is True and self.by_name.get(name, directory) != directory:
+                self.gather.add_dir(self.by_name[name])
 
     def _lifecycle(self, directory: str, path: str, manifest: Mapping[str, object]) -> None:
         gather = self.gather
