@@ -20,11 +20,11 @@ _TARGETS = re.compile(
 _COMPILERS = frozenset("gcc g++ cc clang make cmake ninja meson bazel configure rustc javac tsc webpack vite".split())
 _LIGHT = frozenset(
     (
-        "apk apt-get apt apt-mark apt-cache dnf yum microdnf tdnf zypper rpm dpkg dpkg-reconfigure rm mkdir chmod chown "
-        "chgrp adduser addgroup useradd groupadd usermod groupmod deluser getent id passwd ln cp mv touch install echo "
-        "printf cat set true : test [ [[ sed tee tar gzip unzip curl wget gpg find xargs sort head tail grep locale-gen "
-        "localedef ldconfig update-ca-certificates setcap cd export exit trap sh bash date which command truncate "
-        "sha256sum "
+        "apk apt-get apt apt-mark apt-cache dnf yum microdnf tdnf zypper rpm dpkg dpkg-reconfigure rm mkdir chmod "
+        "chown chgrp adduser addgroup useradd groupadd usermod groupmod deluser getent id passwd ln cp mv touch "
+        "install echo printf cat set true : test [ [[ sed tee tar gzip unzip curl wget gpg find xargs sort head "
+        "tail grep locale-gen localedef ldconfig update-ca-certificates setcap cd export exit trap sh bash date "
+        "which command truncate sha256sum "
     ).split()
 )
 # Builders that give every platform a machine of its own kind, by how `keeps_cache` names them.

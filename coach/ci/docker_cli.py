@@ -104,6 +104,11 @@ def read(argv: Sequence[Arg]) -> Invocation | None:
     words = _split_open(argv)
     name = (words[0].value.text or words[0].value.shown).rsplit("/", 1)[-1]
     name = name.removesuffix(".exe")
+    if name == "xargs":
+        at = 1
+        while at < len(words) and words[at].value.shown.startswith("-"):
+            at += 2 if words[at].value.shown in ("-I", "-n", "-P", "-L", "-d", "-a", "-s", "-E") else 1
+        return read(words[at:])
     if name == "docker":
         return _docker(words)
     if name in ("docker-compose", "podman-compose"):

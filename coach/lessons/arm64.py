@@ -28,10 +28,7 @@ def probe(site: Site) -> Answer:
         return _none(site, builds)
     foreign = [build for build in arm if not on_arm(build) and not native_builder(build)]
     if not foreign:
-        evidence = [
-            site.cite(build.runner_line or build.keeps_cache_line or build.line, _native(build), path=build.path)
-            for build in arm
-        ]
+        evidence = [site.cite(_native_line(build), _native(build), path=build.path) for build in arm]
         if all(on_arm(build) for build in arm):
             return certain("native", "arm64 is built on an arm64 machine", *dict.fromkeys(evidence))
         return likely("native", "the builder has arm64 machines of its own", *dict.fromkeys(evidence))
@@ -84,6 +81,10 @@ def _native(build: BuildSite) -> str:
     return f"runs on {build.runner}" if on_arm(build) else f"{build.keeps_cache or build.driver} builds natively"
 
 
+def _native_line(build: BuildSite) -> int:
+    return (build.runner_line if on_arm(build) else build.keeps_cache_line) or build.line
+
+
 def _asked(site: Site, build: BuildSite) -> Evidence:
     line = build.platforms_line or build.line
     return site.cite(
@@ -132,6 +133,7 @@ def _cross(site: Site, slow: list[Heavy]) -> list[Edit]:
     edits: list[Edit] = []
     final = {stage.index for stage in site.graph.chain(site.final)}
     roots: dict[int, str] = {}
+    needing: dict[int, Heavy] = {}
     for item in slow:
         root = site.graph.chain(item.run.stage)[0]
         if root.index in final:
@@ -149,17 +151,30 @@ def _cross(site: Site, slow: list[Heavy]) -> list[Edit]:
                 raise CoachError(f"{step.manager} has no cross build that an edit of this file could switch on")
         if not item.run.steps:
             raise CoachError(f"{item.says} has no cross build that an edit of this file could switch on")
+        if roots.get(root.index):
+            needing.setdefault(root.index, item)
     for index, arguments in roots.items():
         stage = doc.stages[index]
         if stage.platform is not None:
             raise CoachError(f"line {stage.head.line} asks for a platform already")
         at = stage.head.span.start + len("FROM")
         edits.append(Edit(doc.path, Span(at, at), b" --platform=$BUILDPLATFORM"))
-        end = doc.line_span(stage.head.line, stage.head.end_line).end
-        declared = {name for inner in stage.body if inner.name == "ARG" for name, _ in inner.pairs}
+        first = needing.get(index)
+        if first is None:
+            continue
+        inside = first.run.stage
+        declared = {
+            name
+            for part in site.graph.chain(inside)
+            for item in part.body
+            if item.name == "ARG"
+            for name, _ in item.pairs
+        }
         missing = [name for name in arguments.split() if name not in declared]
         if missing:
-            edits.append(Edit(doc.path, Span(end, end), f"ARG {' '.join(missing)}".encode() + doc.eol))
+            # right above the first step that reads it: everything higher up stays one layer for all platforms
+            at = doc.line_span(first.run.line, first.run.line).start
+            edits.append(Edit(doc.path, Span(at, at), f"ARG {' '.join(missing)}".encode() + doc.eol))
     return list(dict.fromkeys(edits))
 
 

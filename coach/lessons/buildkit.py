@@ -30,12 +30,13 @@ def probe(site: Site) -> Answer:
         return answer("no", _why(off[0]), *evidence)
     if needs is not None:
         return certain("yes", "the file cannot be built any other way", needs)
-    switched = [
-        build for build in site.builds if build.buildkit is None and "DOCKER_BUILDKIT is set" in build.buildkit_why
-    ]
+    default = [build for build in site.builds if build.buildkit is None]
+    switched = [build for build in default if "DOCKER_BUILDKIT is set" in build.buildkit_why]
     if switched:
         build = switched[0]
-        how = "look up what DOCKER_BUILDKIT is where that build runs, or look for `[internal] load build definition` in its log"
+        how = (
+            "look up what DOCKER_BUILDKIT is where that build runs (its log starts with `[internal] load` if it is on)"
+        )
         return unknown(build.buildkit_why, how, _cite(site, build))
     on = [build for build in site.builds if build.buildkit is True]
     if on:

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+# the old server could not do better
+DOCKER_BUILDKIT=0 docker build -t app .
