@@ -272,6 +272,10 @@ class Conversation:
     def _at_fix(self) -> bool:
         """Show one FIX and offer what can be done; false when the user leaves."""
         found = self.walk.finding()
+        if self.walk.here in self.walk.passed:
+            self.left.append(found)
+            self._say(f"{found.id} was left before: {found.title}")
+            return self._next()
         writable = bool(found.remedy.edits)
         pattern = self.walk.skill.anti_patterns.get(found.anti_pattern)
 
@@ -312,18 +316,19 @@ class Conversation:
             self._say("Applied. coach undo takes it back.")
 
     def _next(self) -> bool:
+        moved = self.walk.go_on()
         self.save(self.walk)
-        if self.walk.go_on():
-            return True
-        self._say("The chart ends here.")
-        return False
+        if not moved:
+            self._say("The chart ends here.")
+        return moved
 
     # -- leaving
 
     def _leave(self) -> int:
         at_question = self.walk.at_question
         self._say("Your answers are saved: coach --resume goes on from here.")
-        return 1 if self.left or self.walk.at_fix else 3 if at_question else 0
+        standing = self.walk.at_fix and all(found.id != self.walk.here for found in self.done)
+        return 1 if self.left or standing else 3 if at_question else 0
 
     def _end(self) -> int:
         def write(page: text.Page) -> None:

@@ -297,12 +297,22 @@ def _interactive(args: argparse.Namespace) -> int:
     start = saved.start if saved is not None else project.start
     given = {**project.answers(site), **(dict(saved.answers) if saved is not None else {})}
     taught = project.course
-    walk = session.Walk(site, taught.chart, taught.lessons, taught.skill, given, start, ask_symptom=start is None)
+    walk = session.Walk(
+        site,
+        taught.chart,
+        taught.lessons,
+        taught.skill,
+        given,
+        start,
+        ask_symptom=start is None,
+        passed=saved.passed if saved is not None else (),
+    )
     fresh = project.answers(site)
 
     def save(walk: Walk) -> None:
         mine = [(node, said) for node, said in walk.answers.items() if fresh.get(node) != said]
-        memory.save_session(state.Saved(chart, session.key(walk.site), start, tuple(mine)))
+        passed = tuple(sorted(walk.passed))
+        memory.save_session(state.Saved(chart, session.key(walk.site), start, tuple(mine), passed))
 
     writer = Writer(project, memory)
     code = ask.Conversation(walk, screen, save, lambda found, on: writer.offer(walk, found, on)).run()
@@ -518,10 +528,15 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _explain(args: argparse.Namespace) -> int:
     from coach import explain, lessons
-    from coach.course import read_skill
+    from coach.course import course, read_skill
     from coach.render import text
 
-    page = explain.topic(read_skill(args.skill), lessons.discover() if args.skill is None else (), " ".join(args.topic))
+    words = " ".join(args.topic)
+    if args.skill is None:
+        page = explain.topic(read_skill(None), lessons.discover(), words)
+    else:
+        other = course(args.skill)
+        page = explain.topic(other.skill, (), words, explain.fixes(other.chart))
     sys.stdout.write(text.made(_style(args), lambda out: out.markdown(page)))
     return DONE
 
@@ -541,7 +556,7 @@ def _chart(args: argparse.Namespace) -> int:
         return DONE
     project = _open(args)
     for target in project.report().targets:
-        sys.stdout.write(chart.render(project.course.chart, chart.walked(target), args.format))
+        sys.stdout.write(chart.render(project.course.chart, chart.walked(target), args.format, target))
         if args.format != "text":  # one drawing per document
             break
     return DONE

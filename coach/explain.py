@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+from coach import flowchart
 from coach.errors import UsageError
 from coach.lessons import Lesson
 from coach.skill import AntiPattern, Gate, Section, Skill
 
+if TYPE_CHECKING:
+    from coach.flowchart import Chart
+
 MOST_SUGGESTIONS = 3
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def topic(skill: Skill, lessons: Iterable[Lesson], words: str) -> str:
+def fixes(chart: Chart) -> dict[str, str]:
+    """Every FIX of a chart with its words."""
+    return {node: flowchart.text_of(chart, node) for node in chart if flowchart.is_fix(chart, node)}
+
+
+def topic(skill: Skill, lessons: Iterable[Lesson], words: str, fixes: Mapping[str, str] = NONE) -> str:
     """The Markdown page for ``words``. Raises ``UsageError`` that names the closest topics when there is none.
 
+    ``fixes`` are FIXes that no lesson is bound to, with their words: each finds the section that speaks of it.
     Case, backquotes and punctuation of headings do not matter; a part of a heading will do when only one has it.
     """
-    pages = _pages(skill, tuple(lessons))
+    pages = _pages(skill, tuple(lessons), fixes)
     wanted = _plain(words)
     found = pages.get(wanted)
     if found is None:
@@ -41,7 +54,7 @@ def _plain(words: str) -> str:
     return " ".join(kept.split())
 
 
-def _pages(skill: Skill, lessons: tuple[Lesson, ...]) -> dict[str, Callable[[], str]]:
+def _pages(skill: Skill, lessons: tuple[Lesson, ...], fixes: Mapping[str, str]) -> dict[str, Callable[[], str]]:
     """Plain name → page, made when asked for; where two things share a name, the more telling page wins."""
     pages: dict[str, Callable[[], str]] = {}
 
@@ -52,6 +65,10 @@ def _pages(skill: Skill, lessons: tuple[Lesson, ...]) -> dict[str, Callable[[], 
     for lesson in lessons:
         add(lesson.FIX, lambda lesson=lesson: _fix_page(skill, lesson))  # type: ignore[misc]
         add(lesson.NODE, lambda lesson=lesson: _fix_page(skill, lesson))  # type: ignore[misc]
+    for code, label in fixes.items():
+        advice = skill.section_for(code, label)
+        if advice is not None:
+            add(code, lambda advice=advice: _section_page(advice))  # type: ignore[misc]
     for section in skill.sections.values():
         for name in (section.title, section.anchor):
             add(name, lambda section=section: _section_page(section))  # type: ignore[misc]

@@ -149,6 +149,7 @@ def check_symptom(chart: Chart, symptom: str) -> str:
 class Walk:
     """One walk over one target, step by step; ``here`` is always a decision, a FIX or an end of the chart.
 
+    ``passed`` are the FIXes that the walk has left behind, now or in the session it goes on with.
     Answers come in this order: given ones (flag, configuration, user), then the probe bound to the node.
     A walk never asks anything by itself: whoever drives it calls ``advance``, then looks at ``here``.
     """
@@ -163,12 +164,14 @@ class Walk:
         start: str | None = None,
         *,
         ask_symptom: bool = False,
+        passed: Iterable[str] = (),
     ) -> None:
         self.site = site
         self.chart = chart
         self.skill = skill
         self.lessons = bind(chart, lessons)
         self.answers = dict(answers or {})
+        self.passed = set(passed)
         self._probed: dict[str, Answer] = {}
         self._path: list[tuple[str, Step | None]] = []
         self.here = self._settle(start or flowchart.entry(chart))
@@ -329,6 +332,7 @@ class Walk:
         """Return to the last decision and forget its answer; false at the beginning."""
         while self._path:
             node, step = self._path.pop()
+            self.passed.discard(node)
             if step is not None:
                 self.answers.pop(node, None)
                 self.here = node
@@ -341,6 +345,7 @@ class Walk:
         if node is None:
             return False
         self._path.append((self.here, None))
+        self.passed.add(self.here)
         self.here = self._settle(node)
         return True
 

@@ -31,12 +31,13 @@ def digest(*parts: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """An unfinished session: which target, which chart, what was answered in order, and where it started."""
+    """An unfinished session: its target and chart, where it started, what was answered, which FIXes were passed."""
 
     chart: str
     target: Key
     start: str | None
     answers: tuple[tuple[str, Given], ...]
+    passed: tuple[str, ...] = ()
 
 
 def save_session(saved: Saved) -> bytes:
@@ -51,6 +52,7 @@ def save_session(saved: Saved) -> bytes:
         "target": list(saved.target),
         "start": saved.start,
         "answers": answers,
+        "passed": list(saved.passed),
     }
     return (json.dumps(document, indent=1) + "\n").encode()
 
@@ -67,7 +69,9 @@ def load_session(content: bytes, chart: str) -> Saved | None:
             for one in found["answers"]
         )
         start = found["start"]
-        return Saved(chart, (str(dockerfile), str(context), target and str(target)), start and str(start), answers)
+        passed = tuple(str(node) for node in found["passed"])
+        key = (str(dockerfile), str(context), target and str(target))
+        return Saved(chart, key, start and str(start), answers, passed)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

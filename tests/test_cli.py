@@ -337,6 +337,13 @@ def test_explain_finds_its_topic(topic: str, says: str, capsys: pytest.CaptureFi
     assert says in out
 
 
+def test_explain_finds_a_fix_of_another_skill(coffee: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "explain", "f1", "--skill", coffee)
+
+    assert code == 0
+    assert "Water goes to the line." in out
+
+
 @pytest.mark.parametrize(
     ("form", "says"), [("mermaid", "flowchart TD"), ("dot", "digraph chart {"), ("text", "layer_order: ")]
 )

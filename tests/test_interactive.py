@@ -220,6 +220,19 @@ def test_a_session_goes_on_where_it_stopped(start: Start, coffee: str) -> None:
     assert re.search(r"\x1b\[[0-9;]*3[0-7]m", resumed.raw) is None
 
 
+def test_a_fix_that_was_left_is_not_shown_again(start: Start, coffee: str) -> None:
+    first = start("--skill", coffee)
+    first.ask("Is there water", "n")
+    first.ask("FIX F1", "n")
+    first.ask("Which beans", "q")
+    assert first.end() == 1
+
+    resumed = start("--skill", coffee, "--resume")
+    resumed.expect("F1 was left before")
+    resumed.ask("Which beans", "arabica")
+    assert resumed.end() == 1
+
+
 def test_restart_and_a_new_chart_forget(start: Start, coffee: str) -> None:
     first = start("--skill", coffee)
     first.ask("Is there water", "yes")

@@ -165,7 +165,9 @@ def finding(page: Page, found: Finding, pattern: AntiPattern | None = None, *, m
         page.line(2, f"why: {sure}{found.reason}")
     evidence(page, 4, found.evidence)
     if found.section:
-        page.line(2, f"section: {found.section}  (coach explain {found.id})")
+        # a FIX of another skill has its section as guidance, and no page of ours
+        hint = f"  (coach explain {found.id})" if found.anti_pattern else ""
+        page.line(2, f"section: {found.section}{hint}")
     if found.anti_pattern:
         page.line(2, f"anti-pattern: {found.anti_pattern}")
     if pattern is not None:
@@ -253,8 +255,10 @@ def _closing(page: Page, report: Report) -> None:
         page.line(0, "next: coach fix --diff")
     elif any(found.remedy.safety is Safety.REVIEW for found in findings):
         page.line(0, "next: coach fix --diff --safety review")
-    elif findings:
+    elif findings and findings[0].anti_pattern:
         page.line(0, f"next: coach explain {findings[0].id}")
+    elif findings:
+        page.line(0, f"next: {findings[0].title}")
     elif count[Status.UNDECIDED]:
         first = next(target.pending for target in report.targets if target.pending is not None)
         page.line(0, f"next: coach diagnose --answer {first.node}={'|'.join(first.choices)}")
