@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -206,6 +206,7 @@ def test_places_and_targets() -> None:
     assert named("a/Dockerfile", "a", "run") == "a/Dockerfile (context a, target run)"
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(max_size=80), st.integers(20, 120))
 def test_any_words_can_be_shown_at_any_width(words: str, width: int) -> None:
     out = text.made(text.Style(width, color=False), lambda page: page.line(4, (words, "bold")))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coach import edits, flowchart
@@ -179,6 +179,7 @@ VALUES = {"engine": ["yes", "no", "?", "maybe-no"], "order": ["yes", "no", "?"]}
 VALUES |= {"arch": ["no", "native", "qemu", "?"], "root": ["yes", "no", "?", "maybe-yes"]}
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries({node: st.sampled_from(values) for node, values in VALUES.items()}),
     st.fixed_dictionaries(

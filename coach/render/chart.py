@@ -134,8 +134,9 @@ def _text(chart: Chart, path: Path) -> str:
         node = asked["node"]
         mark = "*" if chosen.get(node) else ">" if node in chosen else " "
         lines.append(f"{mark} {node}: {asked['question']}")
+        widest = max(map(len, asked["choices"]))
         for choice in asked["choices"]:
             end = flowchart.follow(chart, node, choice)
             leads = f"{end}: {title(chart, end)}" if choice in asked["fixes"] else end
-            lines.append(f"  {'->' if chosen.get(node) == choice else '  '} {choice:<12} {leads}")
+            lines.append(f"  {'->' if chosen.get(node) == choice else '  '} {choice:<{widest}}  {leads}")
     return "\n".join(lines) + "\n"
