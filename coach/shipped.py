@@ -27,6 +27,9 @@ _WITH_VALUE = frozenset(
     {"-t", "--target-release", "-o", "--option", "-X", "--repository", "--virtual", "-c", "--root", "-p"}
 )
 _RUNNERS = frozenset({"npx", "pnpx", "bunx"})
+_NODE_FLAGS_WITH_VALUE = frozenset(
+    {"--filter", "-F", "-C", "--dir", "--prefix", "-w", "--workspace", "--cwd", "--scope"}
+)
 _MAX_VARIANTS = 12
 _NODE_MANAGERS = frozenset({"npm", "pnpm", "yarn", "bun"})
 
@@ -305,14 +308,7 @@ def is_build(words: Sequence[str | None]) -> bool:
     if name in _RUNNERS and rest:
         return is_build([word for word in rest if not word.startswith("-")])
     if name in _NODE_MANAGERS:
-        plain = [word for word in rest if not word.startswith("-")]
-        if plain[:1] == ["exec"] or plain[:1] == ["dlx"]:
-            return is_build(plain[1:])
-        if plain[:1] in (["run"], ["run-script"]):
-            plain = plain[1:]
-        elif name == "npm":
-            return False
-        return bool(plain) and any(fnmatchcase(plain[0], pattern) for pattern in table["scripts"])
+        return _node_build(name, rest, table["scripts"])
     if name.startswith("python") and rest[:2] == ["-m", "build"]:
         return True
     if name in table["programs"]:
@@ -321,6 +317,27 @@ def is_build(words: Sequence[str | None]) -> bool:
     return any(
         name == entry.split()[0] and all(word in plain for word in entry.split()[1:]) for entry in table["subcommands"]
     )
+
+
+def _node_build(manager: str, rest: Sequence[str], scripts: Sequence[str]) -> bool:
+    """Whether ``npm run build`` and its many spellings name a script that builds."""
+    plain: list[str] = []
+    words = iter(rest)
+    for word in words:
+        if word in _NODE_FLAGS_WITH_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            plain.append(word)
+    if plain[:1] in (["exec"], ["dlx"], ["x"]):
+        return is_build(plain[1:])
+    if plain[:1] == ["workspace"]:
+        plain = plain[2:]
+    running = next((at for at, word in enumerate(plain) if word in ("run", "run-script")), None)
+    if running is not None:
+        plain = plain[running + 1 :]
+    elif manager == "npm":
+        return False
+    return bool(plain) and any(fnmatchcase(plain[0], pattern) for pattern in scripts)
 
 
 def copies_of(site: Site, stage: Stage) -> Iterator[Copy]:
