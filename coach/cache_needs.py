@@ -269,7 +269,7 @@ def _elsewhere(site: Site, one: Seen, step: PackageStep, required: Sequence[Cach
 
 
 def _brought(path: str | None, directory: str | None, files: Mapping[str, str]) -> bool:
-    """Whether the cache is a directory of the project that comes with the repository, as Yarn's zero-installs have it."""
+    """Whether the cache is a directory of the project that comes with the repository (Yarn's zero-installs)."""
     if path is None or directory is None or not path.startswith(directory.rstrip("/") + "/"):
         return False
     return any(target.startswith(path + "/") for target in files)
