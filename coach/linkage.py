@@ -194,7 +194,7 @@ def _dependencies(site: Site, run: Run, step: PackageStep) -> tuple[str, str, bo
         )
         known = [name for name in names if name in _names()["node"]]
         if known:
-            return "node", f"installs {', '.join(known[:3])}, which {_are(known)} compiled for one C library", True
+            return "node", f"installs {', '.join(known[:3])}, which {_are(known)} compiled for one C library", False
         return None
     if step.manager in ("bundler", "bundle"):
         return "ruby", "installs gems, many of which compile", False

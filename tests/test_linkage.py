@@ -77,8 +77,8 @@ def test_node_modules_count_only_with_a_native_package() -> None:
     lock = '{{"packages": {{"": {{}}, "node_modules/{0}": {{}}}}}}'
 
     assert carried(text, {"package.json": "{}", "package-lock.json": lock.format("express")}) == []
-    assert carried(text, {"package.json": "{}", "package-lock.json": lock.format("bcrypt")}) == [
-        ("node", Libc.MUSL, True)
+    assert carried(text, {"package.json": "{}", "package-lock.json": lock.format("sharp")}) == [
+        ("node", Libc.MUSL, False)
     ]
 
 
