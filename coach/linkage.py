@@ -219,12 +219,15 @@ def _declared(site: Site, run: Run, step: PackageStep, names: Sequence[str]) -> 
         except InputError:
             continue
         if len(content) <= _MAX_LOCK:
-            found |= locked(name, content.decode("utf-8", "replace"))
+            found |= locked(name, content.decode("utf-8", "replace"), production=step.dev is False)
     return found
 
 
-def locked(name: str, text: str) -> set[str]:
-    """Names of the packages that a lockfile (or requirements file) lists. Never raises; broken files list nothing."""
+def locked(name: str, text: str, *, production: bool = False) -> set[str]:
+    """Names of the packages that a lockfile (or requirements file) lists. Never raises; broken files list nothing.
+
+    ``production`` leaves out development dependencies where the file tells them apart.
+    """
     if name in ("package-lock.json", "npm-shrinkwrap.json"):
         try:
             data = json.loads(text)
@@ -234,7 +237,11 @@ def locked(name: str, text: str) -> set[str]:
             return set()
         packages = data.get("packages")
         if isinstance(packages, dict):
-            return {key.rpartition("node_modules/")[2] for key in packages if key}
+            return {
+                key.rpartition("node_modules/")[2]
+                for key, entry in packages.items()
+                if key and not (production and isinstance(entry, dict) and entry.get("dev") is True)
+            }
         dependencies = data.get("dependencies")
         return set(dependencies) if isinstance(dependencies, dict) else set()
     if name == "pnpm-lock.yaml":

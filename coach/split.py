@@ -374,6 +374,8 @@ def _python(shipped: Shipped, workdir: str) -> _Draft:
         absolute = any(word.startswith("/") for word in step.command.words[:1] if word)
         if absolute or {"--user", "--target", "-t", "--prefix", "--root"} & words:
             raise CannotSplitError(f"line {run.line} installs to a place of its own")
+    if any(run.state.user not in ("root", "0") for run, _ in installs):
+        raise CannotSplitError("the packages are installed by a user who may not write outside of a home directory")
     if any("VIRTUAL_ENV" in run.state.names() for run, _ in installs):
         raise CannotSplitError("a virtual environment is used already: copy it to a runtime stage")
     first = min((run.instruction for run, _ in installs), key=lambda found: found.span.start)
@@ -405,7 +407,7 @@ def _assemble(shipped: Shipped, draft: _Draft, last: Instruction, workdir: str) 
     if packages:
         if facts is not None and not facts.shell:
             raise CannotSplitError(f"{', '.join(packages)} must be installed, which {draft.base} cannot do")
-        lines += _install(tool, packages)
+        lines += _install(tool, packages, site.dockerfile.escape)
         draft.reasons.append(f"the runtime stage installs {', '.join(packages)} again")
     if lost:
         draft.reasons.append(f"not installed again: {', '.join(lost)}, whose library may be needed at run time")
@@ -553,14 +555,14 @@ def _called(shipped: Shipped, name: str) -> bool:
     return re.search(rf"\b{name}\b", texts) is not None
 
 
-def _install(tool: str, packages: Sequence[str]) -> list[str]:
+def _install(tool: str, packages: Sequence[str], escape: str) -> list[str]:
     names = " ".join(packages)
     if tool == "apk":
         return [f"RUN apk add --no-cache {names}"]
     if tool in ("apt-get", "apt", "aptitude"):
         return [
-            "RUN apt-get update \\",
-            f" && apt-get install -y --no-install-recommends {names} \\",
+            f"RUN apt-get update {escape}",
+            f" && apt-get install -y --no-install-recommends {names} {escape}",
             " && rm -rf /var/lib/apt/lists/*",
         ]
     return [f"RUN {tool} install -y {names}"]

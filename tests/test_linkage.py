@@ -115,6 +115,13 @@ def test_names_in_a_lockfile(name: str, text: str, expected: set[str]) -> None:
     assert locked(name, text) == expected
 
 
+def test_a_lockfile_tells_development_dependencies_apart() -> None:
+    text = '{"packages": {"node_modules/a": {}, "node_modules/b": {"dev": true}}}'
+
+    assert locked("package-lock.json", text, production=True) == {"a"}
+    assert locked("package-lock.json", text) == {"a", "b"}
+
+
 @pytest.mark.parametrize("name", ["pnpm-lock.yaml", "yarn.lock", "requirements.txt", "uv.lock", "Pipfile.lock"])
 def test_a_long_line_costs_no_more_than_it_is_long(name: str) -> None:
     assert locked(name, " " * 300_000 + "a" * 300_000) in (set(), {"a" * 300_000})

@@ -110,6 +110,16 @@ def test_users_are_made_again() -> None:
     assert runtime(text)[:3] == ["FROM alpine:3.20", "WORKDIR /s", "RUN adduser -D shop"]
 
 
+def test_the_escape_character_of_the_file_is_used() -> None:
+    text = (
+        "# escape=`\nFROM python:3.12-slim\nRUN apt-get update && apt-get install -y gcc libpq-dev\nWORKDIR /app\n"
+        'COPY . .\nRUN pip install psycopg2\nCMD ["python", "a.py"]\n'
+    )
+
+    assert "RUN apt-get update `" in runtime(text)
+    assert parse("\n".join(split(text)).encode()).stages[1].body[-1].name == "CMD"
+
+
 def test_node_gets_its_sources_when_they_are_what_runs() -> None:
     text = 'FROM node:22\nWORKDIR /app\nCOPY . .\nRUN npm ci\nCMD ["node", "server.js"]\n'
     files = {"package.json": MANIFEST, "server.js": ""}
@@ -140,6 +150,7 @@ PYTHON = "FROM python:3.12\nWORKDIR /app\nCOPY . .\n"
         (NODE.replace("WORKDIR /app\n", "") + 'CMD ["npm", "start"]\n', "working directory"),
         (PYTHON + "RUN apt-get install -y gcc && poetry install\n" + 'CMD ["python", "a.py"]\n', "pip"),
         (PYTHON + "RUN apt-get install -y gcc && pip install --user a\n" + 'CMD ["python", "a.py"]\n', "own"),
+        (PYTHON + "USER 1000\nRUN make && pip install a\n" + 'CMD ["python", "a.py"]\n', "user"),
         ("FROM maven:3\nWORKDIR /a\nCOPY . .\nRUN mvn package\nCMD java -jar $JAR\n", "cannot be told"),
     ],
 )
