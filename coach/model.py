@@ -306,7 +306,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A FIX the walk reached, with everything a reader needs. ``patch`` is a unified diff, "" for ``SHOW``."""
+    """A FIX the walk reached, with everything a reader needs. ``patch`` is a unified diff, "" for ``SHOW``.
+
+    ``explanation`` is how the section of the skill begins: why this matters, as Markdown.
+    """
 
     id: str
     node: str
@@ -319,6 +322,7 @@ class Finding:
     remedy: Remedy
     patch: str
     files: tuple[str, ...]
+    explanation: str = ""
 
 
 class Status(StrEnum):

@@ -395,6 +395,7 @@ class Walk:
             remedy,
             patch,
             files,
+            _opening(self.skill, lesson.SECTION),
         )
 
     def _ask_remedy(self, lesson: Lesson, answer: Answer) -> Remedy:
@@ -432,6 +433,19 @@ class Walk:
             "",
             (),
         )
+
+
+def _opening(skill: Skill, heading: str) -> str:
+    """The paragraphs a section begins with, up to its first example, list or table."""
+    section = skill.sections.get(heading)
+    if section is None:
+        return ""
+    kept: list[str] = []
+    for line in section.markdown.strip().splitlines():
+        if line.startswith(("```", "~~~", "- ", "* ", "|", "#", "1. ")):
+            break
+        kept.append(line)
+    return "\n".join(kept).strip()
 
 
 def title(chart: Chart, fix: str) -> str:

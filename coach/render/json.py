@@ -77,6 +77,7 @@ def finding(found: Finding) -> dict[str, Any]:
         "files": list(found.files),
         "reason": found.reason,
         "guidance": found.remedy.guidance,
+        "explanation": found.explanation,
     }
 
 

@@ -168,6 +168,8 @@ def finding(page: Page, found: Finding, pattern: AntiPattern | None = None, *, m
         # a FIX of another skill has its section as guidance, and no page of ours
         hint = f"  (coach explain {found.id})" if found.anti_pattern else ""
         page.line(2, f"section: {found.section}{hint}")
+        for line in found.explanation.splitlines():
+            page.line(4, line)
     if found.anti_pattern:
         page.line(2, f"anti-pattern: {found.anti_pattern}")
     if pattern is not None:
