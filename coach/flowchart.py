@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakKeyDictionary
 
 from coach.errors import ChartError, UsageError
 from coach.mermaid_grammar import parse
@@ -208,6 +209,18 @@ class _Walk:
         return {node: [self.inside(way.target) for way in self.ways(node)] for node in self.graph}
 
 
+_WALKS: WeakKeyDictionary[Chart, tuple[tuple[int, int], _Walk]] = WeakKeyDictionary()
+
+
+def _walk(graph: Chart) -> _Walk:
+    """The chart made ready, once: one diagnosis asks the same chart some hundred times."""
+    size = (graph.number_of_nodes(), graph.number_of_edges())
+    held = _WALKS.get(graph)
+    if held is None or held[0] != size:
+        held = _WALKS[graph] = (size, _Walk(graph))
+    return held[1]
+
+
 def text_of(graph: Chart, node: str) -> str:
     """The text of a node on one line."""
     return " ".join(str(graph.nodes[node]["text"]).split())
@@ -215,12 +228,12 @@ def text_of(graph: Chart, node: str) -> str:
 
 def is_fix(graph: Chart, node: str) -> bool:
     """Whether the walk ends here: the text begins with ``FIX``, or the id is ``F1``, ``F2`` … and it asks nothing."""
-    return _Walk(graph).is_fix(node)
+    return _walk(graph).is_fix(node)
 
 
 def after_fix(graph: Chart, node: str) -> str | None:
     """Where the walk goes on once the FIX is made: the end of its ``fixed`` edge, None when it has none."""
-    return _Walk(graph).after_fix(node)
+    return _walk(graph).after_fix(node)
 
 
 def choices(graph: Chart, node: str) -> tuple[str, ...]:
@@ -228,7 +241,7 @@ def choices(graph: Chart, node: str) -> tuple[str, ...]:
 
     Empty where the walk ends. The ``fixed`` edge of a FIX is not a choice. Raises ``UsageError`` for no node.
     """
-    return _Walk(graph).choices(node)
+    return _walk(graph).choices(node)
 
 
 def follow(graph: Chart, node: str, choice: str) -> str:
@@ -236,7 +249,7 @@ def follow(graph: Chart, node: str, choice: str) -> str:
 
     Raises ``UsageError`` when there is no such choice, ``ChartError`` when it leads to two different nodes.
     """
-    walk = _Walk(graph)
+    walk = _walk(graph)
     targets = {way.target: way.line for way in walk.open_ways(node) if way.choice == _plain(choice)}
     if not targets:
         offered = ", ".join(repr(label) for label in walk.choices(node)) or "nothing"
@@ -248,7 +261,7 @@ def follow(graph: Chart, node: str, choice: str) -> str:
 
 def is_question(graph: Chart, node: str) -> bool:
     """Whether the walk has to decide here: drawn as a diamond, or more than one way to go."""
-    walk = _Walk(graph)
+    walk = _walk(graph)
     return not walk.is_fix(node) and (graph.nodes[node]["shape"] == "diamond" or len(walk.choices(node)) > 1)
 
 
@@ -258,7 +271,7 @@ def entry(graph: Chart) -> str:
     Of the nodes that lead somewhere and that nothing else leads to, the one called ``start``, else the first in
     the source; in a chart that is one cycle, ``start`` or the first node. Raises ``ChartError`` for an empty chart.
     """
-    return _Walk(graph).entry()
+    return _walk(graph).entry()
 
 
 def lint(graph: Chart) -> tuple[Problem, ...]:
@@ -270,7 +283,7 @@ def lint(graph: Chart) -> tuple[Problem, ...]:
     """
     if not graph:
         return (Problem("empty", "", 1, "the chart has no node"),)
-    walk = _Walk(graph)
+    walk = _walk(graph)
     steps = walk.steps()
     problems = [*_question_problems(walk), *_unreachable(walk, steps), *_endless(walk, steps)]
     return tuple(sorted(problems, key=lambda problem: (problem.line, walk.order[problem.node], problem.kind)))
