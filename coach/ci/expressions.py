@@ -16,6 +16,7 @@ from coach.ci.nouns import Value, differs_per_commit
 MAX_LENGTH = 20_000
 MAX_DEPTH = 60
 MAX_OPTIONS = 8
+MAX_EXPRESSIONS = 200
 
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.S)
 _TOKEN = re.compile(
@@ -61,6 +62,8 @@ def fill(text: str, lookup: Lookup) -> Value:
     """``text`` with every ``${{ … }}`` replaced by its value where that is static."""
     if "${{" not in text:
         return Value(text, text)
+    if text.count("${{") > MAX_EXPRESSIONS:
+        return Value(None, text, "it holds too many expressions to be followed")
     exact: list[str] | None = []
     shown: list[str] = []
     options: list[list[str]] = [[]]
@@ -129,9 +132,8 @@ class _Parser:
         self.depth = 0
         self.tokens: list[tuple[str, str]] = []
         at = 0
+        source = source.rstrip()
         while at < len(source):
-            if source[at:].isspace():
-                break
             match = _TOKEN.match(source, at)
             if match is None or match.end() == at:
                 raise _MalformedError

@@ -161,16 +161,18 @@ class _Parser:
                 at += 1
         raise self.fail("a string is not closed", min(at, len(text) - 1))
 
-    def _closing(self, at: int) -> int:
+    def _closing(self, at: int, depth: int = 0) -> int:
         level = 1
         text = self.text
+        if depth > MAX_DEPTH:
+            raise self.fail("nested too deeply", at)
         while at < len(text):
             char = text[at]
             if char == '"':
                 at += 1
                 while at < len(text) and text[at] != '"':
                     if text.startswith("${", at):
-                        at = self._closing(at + 2)
+                        at = self._closing(at + 2, depth + 1)
                     at += 2 if at < len(text) and text[at] == "\\" else 1
             elif char == "{":
                 level += 1

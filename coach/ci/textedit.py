@@ -8,7 +8,7 @@ from coach.edits import split_lines
 from coach.errors import InputError
 from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
 
-_FLAG = re.compile(rb"(?P<lead>[ \t]+)--no-cache(?:=(?:true|1|\"true\"|'true'))?(?=[\s\\\"'`);&|]|$)")
+_FLAG = re.compile(rb"(?<![ \t])(?P<lead>[ \t]+)--no-cache(?:=(?:true|1|\"true\"|'true'))?(?=[\s\\\"'`);&|]|$)")
 _KEY = re.compile(rb"^\s*(?:-\s+)?[\"']?no[-_]cache[\"']?\s*[:=]\s*[\"']?true[\"']?\s*,?\s*(?:#.*)?\r?\n?$", re.I)
 _ITEM = re.compile(rb"^\s*-?\s*[\"']--no-cache(?:=true)?[\"'],?\s*\r?\n?$")
 _LISTED = re.compile(rb"[\"']--no-cache(?:=true)?[\"']\s*,\s*|,\s*[\"']--no-cache(?:=true)?[\"']")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -36,6 +37,14 @@ class Doc:
     @functools.cached_property
     def text(self) -> str:
         return self.content[self.bom :].decode()
+
+    @functools.cached_property
+    def _char_starts(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    def line_of(self, index: int) -> int:
+        """Line of the character that a mark counts."""
+        return bisect_right(self._char_starts, index)
 
     @functools.cached_property
     def _ascii(self) -> bool:
@@ -278,8 +287,7 @@ class Source:
         places = self._places()
         if not places:
             return self.node.line
-        place = places[min(max(index, 0), len(places) - 1)]
-        return self.node.doc.text.count("\n", 0, place) + 1
+        return self.node.doc.line_of(places[min(max(index, 0), len(places) - 1)])
 
     def place(self, index: int) -> tuple[str, int]:
         """File and line of character ``index`` of the text."""

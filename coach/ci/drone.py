@@ -1,0 +1,106 @@
+"""Drone and Woodpecker: ``.drone.yml``, ``.woodpecker.yml``, ``.woodpecker/*.yml`` (their plugins build images).
+
+Settings: plugins.drone.io/plugins/docker, woodpecker-ci.org/plugins/docker-buildx (read 2026-11).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from coach.ci import docker_cli, jobs
+from coach.ci.docker_cli import Arg
+from coach.ci.machine import Machine
+from coach.ci.nouns import Discovery, Value, static
+from coach.ci.yamldoc import Doc, Node
+from coach.model import BuildSite, Tree
+
+_NAME = re.compile(r"^\.drone\.ya?ml$|^\.woodpecker\.ya?ml$|^\.woodpecker/[^/]*\.ya?ml$|^\.drone/[^/]*\.ya?ml$")
+_PLUGIN = re.compile(
+    r"plugins/(docker|ecr|gcr|gar|acr|heroku|buildx|buildx-[a-z]+)\b|plugin-(docker-buildx|kaniko|docker)\b|plugins/kaniko|drone-kaniko"
+)
+
+
+def read(tree: Tree) -> Discovery:
+    """Every build of every pipeline."""
+    return jobs.each_file(tree, lambda path: _NAME.match(path) is not None, _sites, documents=True)
+
+
+def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
+    system = "woodpecker" if "woodpecker" in doc.path else "drone"
+    found: list[BuildSite] = []
+    for root in doc.roots:
+        name = root.get("name")
+        box = Machine(tree, system, doc.path, (name.text if name is not None else None) or "pipeline", thrown_away=True)
+        arch = root.get("platform", "arch") or root.get("labels", "platform")
+        if arch is not None and arch.text is not None:
+            box.runner, box.runner_line = arch.text, arch.line
+        for step in _steps(root):
+            _step(box, step)
+        found += box.finish()
+    return found
+
+
+def _steps(root: Node) -> Iterator[Node]:
+    for key in ("steps", "pipeline"):
+        steps = root.get(key)
+        if steps is None:
+            continue
+        yield from steps.entries().values() if steps.is_map else steps.items()
+
+
+def _step(box: Machine, step: Node) -> None:
+    image, settings = step.get("image"), step.get("settings")
+    name = (image.text or "") if image is not None else ""
+    match = _PLUGIN.search(name)
+    if match is None:
+        jobs.run_lines(box, jobs.scalars(step.get("commands")), jobs.variables(step.get("environment")))
+        return
+    kaniko = "kaniko" in name
+    tool = "kaniko" if kaniko else "docker"
+    words: list[tuple[str, int]] = [(tool, 0)] + (
+        [] if kaniko else [("buildx", 0), ("build", 0)] if "buildx" in name else [("build", 0)]
+    )
+    context = "."
+    values = settings.entries() if settings is not None else {}
+    for key, node in values.items():
+        texts = node.texts()
+        if key == "context" and texts:
+            context = texts[0][0]
+        for option, names in _OPTIONS.items():
+            if key in names:
+                words += [(f"--{option}={text}", node.key_line) for text, _ in texts]
+        if key in ("build_args", "build-args") and node.is_map:
+            words += [(f"--build-arg={name}={item.text or ''}", item.key_line) for name, item in node.entries().items()]
+        if key in ("no_cache", "no-cache") and node.text == "true":
+            words.append(("--no-cache", node.key_line))
+        if key == "repo" and texts:
+            words.append((f"--{'destination' if kaniko else 'tag'}={texts[0][0]}", node.key_line))
+        if kaniko and key == "enable_cache" and node.text == "true":
+            words.append(("--cache=true", node.key_line))
+    dry = values.get("dry_run") or values.get("dry-run")
+    if not kaniko and not (dry is not None and dry.text == "true"):
+        words.append(("--push", step.line))
+    words.append((f"--context={context}" if kaniko else context, step.line))
+    argv = [Arg(_value(text), text, number, number) for number, (text, _) in enumerate(words)]
+    call = docker_cli.read(argv)
+    if call is not None:
+        lines = {number: line for number, (_, line) in enumerate(words)}
+        box.take(call, {}, "", box.path, step.line, step.end_line, lines)
+
+
+_OPTIONS = {
+    "file": ("dockerfile",),
+    "target": ("target",),
+    "platform": ("platforms", "platform"),
+    "cache-from": ("cache_from", "cache-from"),
+    "cache-to": ("cache_to", "cache-to"),
+    "build-arg": ("build_args", "build-args"),
+}
+
+
+def _value(text: str) -> Value:
+    if "${" in text or "$" in text:
+        per_commit = "COMMIT" in text or "BUILD_NUMBER" in text
+        return Value(None, text, "it is filled in when the pipeline runs", per_commit=per_commit)
+    return static(text)

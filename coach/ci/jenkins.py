@@ -1,0 +1,162 @@
+"""Jenkins: ``sh`` steps and ``docker.build`` calls of a Jenkinsfile, read without running its Groovy.
+
+Sources: www.jenkins.io/doc/book/pipeline/docker, the docker-workflow plug-in (read 2026-11).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass, replace
+
+from coach.ci import commands, docker_cli
+from coach.ci.commands import Filled, Text, substitute
+from coach.ci.docker_cli import Arg
+from coach.ci.machine import Machine
+from coach.ci.nouns import WORKSPACE, Discovery, Value, differs_per_commit, static
+from coach.errors import InputError
+from coach.model import BuildSite, Skipped, Tree, Unresolved, is_file
+
+MAX_BYTES = 512 * 1024
+_NAME = re.compile(r"^(Jenkinsfile([._-][\w.-]*)?|[\w.-]*\.jenkinsfile|[\w-]*\.?Jenkinsfile)$", re.I)
+_HEAD = re.compile(r"\b(?P<sh>sh|bat)\b[ \t]*\(?|\bdocker\.build[ \t]*\(")
+_SCRIPT = re.compile(
+    r"\s{0,200}(?:\w{1,40}\s{0,9}:\s{0,9}"
+    r"(?:true|false|'[^'\n]{0,200}'|\"[^\"\n]{0,200}\")\s{0,9},\s{0,200}){0,4}"
+    r"(?:script\s{0,9}:\s{0,9})?"
+)
+_NAME_ARGUMENT = re.compile(r"[^,()\n]{0,300}(?:\([^()\n]{0,200}\)[^,()\n]{0,200})?")
+_PUSH = re.compile(r"\.\s*push\s*\(")
+_ENVIRONMENT = re.compile(r"^\s*(\w+)\s*=\s*(?:\"([^\"$\n]*)\"|'([^'\n]*)')\s*$", re.M)
+_GROOVY = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_][\w.]*")
+
+
+def read(tree: Tree) -> Discovery:
+    """Every build that a Jenkinsfile of the repository spells out."""
+    builds: list[BuildSite] = []
+    skipped: list[Skipped] = []
+    for path in list(tree.entries()):
+        if not _NAME.match(posixpath.basename(path)) or not is_file(tree, path):
+            continue
+        try:
+            content = tree.read(path)
+        except InputError as error:
+            skipped.append(Skipped(path, error.line, error.says))
+            continue
+        if len(content) > MAX_BYTES:
+            skipped.append(Skipped(path, 0, "a Jenkinsfile of more than 512 kB is not read"))
+            continue
+        builds += _sites(tree, path, content.decode("utf-8", "replace"))
+    return Discovery(tuple(builds), tuple(skipped))
+
+
+def _sites(tree: Tree, path: str, text: str) -> list[BuildSite]:
+    text = _without_comments(text)
+    box = Machine(tree, "jenkins", path, "pipeline")
+    box.notes.append(Unresolved("keeps_cache", "whether a Jenkins agent keeps its engine's cache is not written here"))
+    env = {match[1]: static(match[2] if match[2] is not None else match[3]) for match in _ENVIRONMENT.finditer(text)}
+    at = 0
+    while (head := _HEAD.search(text, at)) is not None:
+        at = head.end()
+        if head["sh"]:
+            lead = _SCRIPT.match(text, at)
+            string = _string(text, lead.end() if lead is not None else at)
+            if string is not None:
+                at = string.end
+                _shell(box, path, text, string, env)
+        else:
+            name = _NAME_ARGUMENT.match(text, at)
+            at = name.end() if name is not None else at
+            comma = re.compile(r"\s{0,200},\s{0,200}").match(text, at)
+            string = _string(text, comma.end()) if comma is not None else None
+            _build(box, path, text, head.start(), string, env)
+            at = string.end if string is not None else at
+    pushed = _PUSH.search(text)
+    sites = box.finish()
+    if pushed is None:
+        return sites
+    line = text.count("\n", 0, pushed.start()) + 1
+    return [site if site.push else replace(site, push=True, push_line=line) for site in sites]
+
+
+@dataclass(frozen=True, slots=True)
+class _String:
+    """A Groovy string: its text from ``start``, and whether Groovy fills in variables."""
+
+    text: str
+    start: int
+    end: int
+    fills: bool
+
+
+def _string(text: str, at: int) -> _String | None:
+    for quote in ('"""', "'''", '"', "'"):
+        if not text.startswith(quote, at):
+            continue
+        start = at + len(quote)
+        close = text.find(quote, start)
+        while close > 0 and text[close - 1] == "\\":
+            close = text.find(quote, close + 1)
+        if close < 0 or (len(quote) == 1 and "\n" in text[start:close]):
+            return None
+        return _String(text[start:close], start, close + len(quote), quote[0] == '"')
+    return None
+
+
+def _without_comments(text: str) -> str:
+    """Blanks in place of comments, so that every offset stays."""
+    pieces: list[str] = []
+    at = 0
+    while (start := text.find("/*", at)) >= 0:
+        end = text.find("*/", start + 2)
+        if end < 0:
+            break
+        pieces += [text[at:start], re.sub(r"[^\n]", " ", text[start : end + 2])]
+        at = end + 2
+    joined = "".join([*pieces, text[at:]])
+    return re.sub(r"(?m)^[ \t]*//[^\n]*", lambda match: " " * len(match[0]), joined)
+
+
+def _groovy(match: re.Match[str], env: dict[str, Value]) -> Value:
+    name = match[0].strip("${}").removeprefix("env.").removeprefix("params.")
+    if name in env:
+        return env[name]
+    if name == "WORKSPACE":
+        return static(WORKSPACE)
+    return Value(
+        None, match[0], f"{match[0]} is known only when the pipeline runs", per_commit=differs_per_commit(name)
+    )
+
+
+def _shell(box: Machine, path: str, text: str, string: _String, env: dict[str, Value]) -> None:
+    script = string.text
+    if not commands.INTERESTING.search(script) and not commands.FOLLOWED.search(script):
+        return
+    # an escaped dollar reaches the shell as a plain one; two characters keep the offsets
+    filled = Filled(script.replace("\\$", " $"))
+    if string.fills and "\\$" not in script:
+        filled = substitute(script, _GROOVY, lambda found: _groovy(found, env))
+
+    def place(index: int) -> tuple[str, int]:
+        return path, text.count("\n", 0, min(string.start + index, len(text))) + 1
+
+    box.run(Text(filled, {**env, "WORKSPACE": static(WORKSPACE)}, ""), place)
+
+
+def _build(box: Machine, path: str, text: str, start: int, string: _String | None, env: dict[str, Value]) -> None:
+    line = text.count("\n", 0, start) + 1
+    end = text.count("\n", 0, string.end if string is not None else start) + 1
+    words: list[Value] = [static("docker"), static("build")]
+    given = [_filled(word, env) for word in string.text.split()] if string is not None else []
+    words += given or [static(".")]
+    argv = [Arg(word, word.shown, number, number) for number, word in enumerate(words)]
+    call = docker_cli.read(argv)
+    if call is not None:
+        box.take(call, env, "", path, line, end, dict.fromkeys(range(len(words)), line))
+
+
+def _filled(word: str, env: dict[str, Value]) -> Value:
+    filled = substitute(word, _GROOVY, lambda found: _groovy(found, env))
+    if not filled.holes:
+        return static(filled.text)
+    return Value(None, word, filled.holes[0].why, per_commit=any(hole.per_commit for hole in filled.holes))
