@@ -104,10 +104,20 @@ def _headed(match: re.Match[str]) -> str:
 
 def _assigned(match: re.Match[str]) -> str:
     name, value = match["name"].lstrip("-"), match["value"]
+    if match.string[max(0, match.start() - 2) : match.start()] == "${":
+        return _defaulted(match)
     if not credential_name(name) or placeholder(value) or value.startswith(MASK):
         return match[0]
     head = match.groupdict().get("head", "")
     return f"{head}{match['name']}{match['quote']}{match['sep']}{MASK}"
+
+
+def _defaulted(match: re.Match[str]) -> str:
+    """``${NAME:-value}``: the value is a literal; in ``${NAME:+…}`` stands what is used instead of the secret."""
+    default = re.match(r"[-=](?P<value>[^$}\s\"']+)(?P<rest>.*)", match["value"], re.S)
+    if default is None or not credential_name(match["name"]) or placeholder(default["value"]):
+        return match[0]
+    return f"{match['name']}{match['quote']}{match['sep']}-{MASK}{default['rest']}"
 
 
 def mask(text: str) -> str:

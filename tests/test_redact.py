@@ -31,6 +31,7 @@ AWS = "AKIA" + "ABCDEFGHIJKL1234"
         (f"ENV NAME={AWS}", AWS),
         ("ENV DATABASE_URL=postgres://u:p4ssw0rd@db/x", "p4ssw0rd"),
         ("RUN echo '-----BEGIN RSA PRIVATE KEY-----MIIEabcd'", "MIIEabcd"),
+        ("ENV KEY=${API_TOKEN:-qwe123rty456}", "qwe123rty456"),
         ("build-args: |\n  GH_PAT=abcdef123456", "abcdef123456"),
     ],
 )
@@ -60,6 +61,8 @@ def test_a_secret_value_is_masked_and_the_line_counts_as_one(line: str, secret: 
         "RUN adduser --disabled-password --gecos '' app",
         "    && adduser --disabled-password \\",
         "  id-token: write",
+        'RUN pip install ${INDEX_TOKEN:+--extra-index-url "https://ci:${INDEX_TOKEN}@host/simple"} -r r.txt',
+        "ENV A=${API_TOKEN:-} B=${API_TOKEN:?missing}",
         "docker login -u me --password-stdin host",
         "LABEL url=https://example.com/a@b",
     ],
