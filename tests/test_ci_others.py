@@ -1,0 +1,259 @@
+"""The smaller CI systems: each one's way to build an image."""
+
+from __future__ import annotations
+
+import pytest
+
+from coach.ci import build_sites, systems
+from coach.model import BuildSite
+from coach.tree import MemoryTree
+
+FILES = {"Dockerfile": "FROM a\n", "api/Dockerfile": "FROM a\n"}
+
+
+def builds(**files: str) -> list[BuildSite]:
+    tree = MemoryTree({path: text.encode() for path, text in {**FILES, **files}.items()})
+    found = build_sites(tree)
+    assert found.skipped == ()
+    return [build for build in found.builds if build.ci]
+
+
+def test_systems_are_found() -> None:
+    assert set(systems()) == {
+        "azure", "bake", "bitbucket", "buildkite", "circleci", "cloudbuild", "codebuild", "compose", "drone", "github",
+        "gitlab", "jenkins", "scripts", "travis",
+    }  # fmt: skip
+
+
+def test_azure() -> None:
+    found = builds(
+        **{
+            "azure-pipelines.yml": """\
+parameters:
+  - {name: dir, type: string, default: api}
+variables:
+  repository: acme/api
+pool: {vmImage: ubuntu-latest}
+steps:
+  - task: Docker@2
+    inputs:
+      command: buildAndPush
+      repository: $(repository)
+      Dockerfile: ${{ parameters.dir }}/Dockerfile
+      arguments: --no-cache --build-arg SHA=$(Build.SourceVersion)
+  - script: |
+      docker build --target x .
+    workingDirectory: $(Build.SourcesDirectory)/api
+  - bash: DOCKER_BUILDKIT=0 docker build .
+"""
+        }
+    )
+
+    assert [(build.line, build.context, build.push, build.target) for build in found] == [
+        (7, "api", True, None),
+        (14, "api", False, "x"),
+        (16, "", False, None),
+    ]
+    assert (found[0].no_cache_line, found[0].build_args[0].per_commit, found[0].tags) == (12, True, ("acme/api",))
+    assert found[2].buildkit is False
+
+
+def test_bitbucket() -> None:
+    build = builds(
+        **{
+            "bitbucket-pipelines.yml": """\
+pipelines:
+  default:
+    - step:
+        name: image
+        services: [docker]
+        caches: [docker]
+        script:
+          - docker build -t x --build-arg SHA=$BITBUCKET_COMMIT api
+          - docker push x
+"""
+        }
+    )[0]
+
+    assert (build.job, build.line, build.context, build.push_line) == ("image", 8, "api", 9)
+    assert build.keeps_cache
+    assert build.build_args[0].per_commit
+
+
+def test_cloud_build() -> None:
+    found = builds(
+        **{
+            "cloudbuild.yaml": """\
+substitutions: {_DIR: api}
+steps:
+  - name: gcr.io/cloud-builders/docker
+    args: [build, -t, 'r/x:$SHORT_SHA', '--cache-from', 'r/x:latest', '$_DIR']
+  - name: gcr.io/kaniko-project/executor
+    args:
+      - --destination=r/y
+      - --cache=true
+  - name: gcr.io/cloud-builders/docker
+    entrypoint: bash
+    args:
+      - -c
+      - docker build --no-cache .
+images: ['r/x:$SHORT_SHA']
+"""
+        }
+    )
+
+    assert [(build.tool, build.line, build.context, build.push) for build in found] == [
+        ("docker", 3, "api", True),
+        ("kaniko", 5, "", True),
+        ("docker", 13, "", True),
+    ]
+    assert found[0].cache_from[0].attrs == {"ref": "r/x:latest"}
+    assert found[1].keeps_cache
+    assert found[2].no_cache_line == 13
+
+
+def test_codebuild() -> None:
+    build = builds(
+        **{
+            "buildspec.yml": """\
+version: 0.2
+env:
+  variables: {DIR: api}
+  secrets-manager: {TOKEN: a/b}
+phases:
+  pre_build:
+    commands:
+      - cd $DIR
+  build:
+    commands:
+      - docker build --build-arg TOKEN=$TOKEN -t x .
+  post_build:
+    commands: [docker push x]
+"""
+        }
+    )[0]
+
+    assert (build.line, build.context, build.push, build.build_args[0].secret) == (11, "api", True, True)
+    assert build.unsure("keeps_cache") is not None
+
+
+def test_travis() -> None:
+    build = builds(
+        **{
+            ".travis.yml": """\
+env:
+  global: [DIR=api]
+script:
+  - docker build -t x $DIR
+after_success: docker push x
+"""
+        }
+    )[0]
+
+    assert (build.line, build.context, build.push_line) == (4, "api", 5)
+
+
+def test_buildkite() -> None:
+    found = builds(
+        **{
+            ".buildkite/pipeline.yml": """\
+steps:
+  - label: image
+    command: docker build api
+  - plugins:
+      - docker-compose#v5.0.0:
+          build: web
+          push: web
+""",
+            "docker-compose.yml": "services:\n  web:\n    build: .\n",
+        }
+    )
+
+    assert [(build.tool, build.line, build.context, build.push) for build in found] == [
+        ("docker", 3, "api", False),
+        ("compose", 5, "", True),
+    ]
+
+
+def test_drone_and_woodpecker_plugins() -> None:
+    found = builds(
+        **{
+            ".drone.yml": """\
+kind: pipeline
+name: image
+platform: {arch: arm64}
+steps:
+  - name: publish
+    image: plugins/docker
+    settings:
+      repo: acme/x
+      dockerfile: api/Dockerfile
+      context: api
+      build_args: [SHA=$DRONE_COMMIT]
+---
+kind: pipeline
+name: other
+steps:
+  - name: k
+    image: plugins/kaniko
+    settings: {repo: acme/y, enable_cache: true}
+""",
+            ".woodpecker.yml": """\
+steps:
+  publish:
+    image: woodpeckerci/plugin-docker-buildx
+    settings:
+      repo: acme/z
+      platforms: linux/amd64,linux/arm64
+      dry-run: true
+""",
+        }
+    )
+
+    assert [(build.system, build.tool, build.line, build.dockerfile, build.push) for build in found] == [
+        ("drone", "docker", 5, "api/Dockerfile", True),
+        ("drone", "kaniko", 16, "Dockerfile", True),
+        ("woodpecker", "buildx", 3, "Dockerfile", False),
+    ]
+    assert found[0].runner == "arm64"
+    assert found[0].build_args[0].per_commit
+    assert found[2].platforms == ("linux/amd64", "linux/arm64")
+
+
+def test_jenkins() -> None:
+    found = builds(
+        Jenkinsfile="""\
+pipeline {
+  environment {
+    DIR = 'api'
+  }
+  stages {
+    stage('a') { steps {
+      // sh 'docker build commented'
+      sh "docker build --no-cache -t x ${DIR}"
+      sh '''
+        docker buildx build \\
+          --push .
+      '''
+      script { docker.build("x:${env.BUILD_ID}", "--build-arg SHA=${GIT_COMMIT} api").push('latest') }
+    } }
+  }
+}
+"""
+    )
+
+    assert [(build.line, build.context, build.push) for build in found] == [
+        (8, "api", True),
+        (10, "", True),
+        (13, "api", True),
+    ]
+    assert (found[0].no_cache_line, found[1].push_line) == (8, 11)
+    assert found[2].build_args[0].per_commit
+    assert all(build.unsure("keeps_cache") for build in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["sh '", 'sh """docker', "/*" * 20_000, "docker.build(" * 5_000, 'sh """' * 5_000, "sh(script:" * 5_000]
+)
+def test_odd_jenkinsfiles_are_read_quickly(text: str) -> None:
+    assert isinstance(builds(Jenkinsfile=text), list)
