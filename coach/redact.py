@@ -69,6 +69,7 @@ _LEGACY = re.compile(
     r"(?P<head>^\s*(?:ONBUILD\s+)?(?:ENV|ARG|LABEL)\s+)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<quote>)(?P<sep>\s+)(?P<value>[^\n]+)",
     re.I | re.M,
 )
+_DEFAULT = re.compile(r"(?P<head>\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]{1,80}):?[-=])(?P<value>[^$}\s\"']{1,400})")
 _FLAG = re.compile(rf"(?P<name>--?[A-Za-z][A-Za-z0-9-]{{1,60}})(?P<quote>)(?P<sep>[= ]\s*)(?P<value>{_VALUE})")
 _LONGEST = 20_000
 
@@ -105,7 +106,7 @@ def _headed(match: re.Match[str]) -> str:
 def _assigned(match: re.Match[str]) -> str:
     name, value = match["name"].lstrip("-"), match["value"]
     if match.string[max(0, match.start() - 2) : match.start()] == "${":
-        return _defaulted(match)
+        return match[0]
     if not credential_name(name) or placeholder(value) or value.startswith(MASK):
         return match[0]
     head = match.groupdict().get("head", "")
@@ -113,11 +114,10 @@ def _assigned(match: re.Match[str]) -> str:
 
 
 def _defaulted(match: re.Match[str]) -> str:
-    """``${NAME:-value}``: the value is a literal; in ``${NAME:+…}`` stands what is used instead of the secret."""
-    default = re.match(r"[-=](?P<value>[^$}\s\"']+)(?P<rest>.*)", match["value"], re.S)
-    if default is None or not credential_name(match["name"]) or placeholder(default["value"]):
+    """``${NAME:-value}``: the default is a literal; what stands in ``${NAME:+…}`` is used instead of the secret."""
+    if not credential_name(match["name"]) or placeholder(match["value"]):
         return match[0]
-    return f"{match['name']}{match['quote']}{match['sep']}-{MASK}{default['rest']}"
+    return f"{match['head']}{MASK}"
 
 
 def mask(text: str) -> str:
@@ -130,6 +130,7 @@ def mask(text: str) -> str:
     text = _HEADER.sub(_headed, text)
     text = _AUTH_SCHEME.sub(_headed, text)
     text = _NPMRC.sub(_headed, text)
+    text = _DEFAULT.sub(_defaulted, text)
     text = _LEGACY.sub(_assigned, text)
     text = _ASSIGN.sub(_assigned, text)
     return _FLAG.sub(_assigned, text)
