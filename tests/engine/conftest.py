@@ -1,0 +1,21 @@
+"""The engine that these tests ask, or one visible word on why none of them ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.engine import Engine, why_not
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    reason = why_not()
+    if reason:
+        pytest.skip(f"ENGINE TESTS DID NOT RUN, so no patch was built: {reason}")
+    made = Engine()
+    try:
+        yield made
+    finally:
+        made.close()
