@@ -55,4 +55,16 @@ def test_make_variables_given_on_the_command_line_win() -> None:
 
 
 def test_a_makefile_variable_of_itself_ends() -> None:
-    assert Makefile("A = $(A)\n").fill("$(A)", {}, "x").holes
+    assert Makefile("A = $(A)\n").fill("$(A)", {}, "x").text
+
+
+def test_a_command_kept_in_variables() -> None:
+    text = (
+        b"BUILDX := docker buildx build $(EXTRA) --pull\nCROSS := $(BUILDX) --platform linux/amd64,linux/arm64\n"
+        b"all:\n\t$(CROSS) api\n"
+    )
+
+    build = scripts.read(MemoryTree({**FILES, "Makefile": text})).builds[0]
+
+    assert (build.tool, build.context, build.platforms) == ("buildx", "api", ("linux/amd64", "linux/arm64"))
+    assert build.unsure("cache_to") is not None

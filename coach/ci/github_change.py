@@ -307,7 +307,7 @@ def _insert_step(spot: Spot, steps: Sequence[Sequence[str]], after: bool = False
     """New steps in front of the one that builds (or behind it), spaced as its neighbours are."""
     if not after:
         # in front of the first build of the job, so that all of them find it
-        spot = replace(spot, step=next(step for step in spot.steps if step.is_map and _builds(step)))
+        spot = replace(spot, step=next((step for step in spot.steps if step.is_map and _builds(step)), spot.step))
     indent = yamledit.item_indent(spot.step)
     first = yamledit.item_first_line(spot.step)
     spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
