@@ -147,13 +147,16 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
         )
 
     compiles = step.action is Action.BUILD
-    brought = [placed for placed in (*run.above, *(() if compiles else run.bound)) if spare(placed)]
+    mounted = any(mount.type == "cache" for mount in run.mounts)
+    # what only downloads into a cache mount reruns in no time: source that is bound to it costs nothing
+    cheap = compiles or (step.action is Action.FETCH and mounted)
+    brought = [placed for placed in (*run.above, *(() if cheap else run.bound)) if spare(placed)]
     steady_files = tuple(dict.fromkeys(p.source for p in brought if steady(p.source, site.context)))
     moving = [p for p in brought if not steady(p.source, site.context)]
     by: dict[int, list[Placed]] = {}
     for placed in moving:
         by.setdefault(placed.by.span.start, []).append(placed)
-    if compiles and step.manager in _SRC_LAYOUT and closure is not None and not _own_source(brought, directory or ""):
+    if compiles and step.manager in _SRC_LAYOUT and closure is not None and not _own_source(brought, closure):
         # dependencies compiled ahead against a stub: what else stands there is what they are built from
         steady_files, by = (*steady_files, *dict.fromkeys(p.source for p in moving)), {}
     culprits = tuple(
@@ -174,14 +177,15 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
         steady_files,
         _per_commit(site, run),
         doubt,
-        kept=compiles and any(mount.type == "cache" for mount in run.mounts),
+        kept=compiles and mounted,
     )
 
 
-def _own_source(brought: Sequence[Placed], directory: str) -> bool:
-    """Whether the project's own source, the ``src`` folder beside its manifest, is among ``brought``."""
-    lead = f"{directory}/" if directory else ""
-    return any(placed.source.startswith(f"{lead}src/") for placed in brought)
+def _own_source(brought: Sequence[Placed], closure: Closure) -> bool:
+    """Whether the project's own source, a ``src`` folder beside one of its manifests, is among ``brought``."""
+    folders = {posixpath.dirname(path) for path in closure.files if is_manifest(posixpath.basename(path))}
+    leads = tuple(f"{folder}/src/" if folder else "src/" for folder in folders)
+    return any(placed.source.startswith(leads) for placed in brought)
 
 
 def _names_a_known_place(site: Site, run: Run, step: PackageStep) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from coach import dockerignore, edits, images, redact
-from coach.dockerfile import Dockerfile, Graph, Instruction, Mount, Stage, State, mounts
+from coach.dockerfile import BaseConfig, Dockerfile, Graph, Instruction, Mount, Stage, State, mounts
 from coach.dockerfile import parse as parse_dockerfile
 from coach.dockerignore import IgnoreFile
 from coach.errors import InputError
@@ -94,7 +94,7 @@ class Site:
         self.ignore = ignore
         self.context_says = context_says
         self.skipped = skipped
-        self.graph = Graph(dockerfile, target, build_args(builds), images.base_config)
+        self.graph = Graph(dockerfile, target, build_args(builds, _defaults(dockerfile)), _base_config)
 
     @property
     def path(self) -> str:
@@ -231,18 +231,35 @@ def _heredoc_body(dockerfile: Dockerfile, instruction: Instruction) -> tuple[int
     return span.start, dockerfile.content[span.start : span.end]
 
 
-def build_args(builds: tuple[BuildSite, ...]) -> dict[str, str | None]:
-    """Build arguments that every build site passes with one static value.
+def build_args(
+    builds: tuple[BuildSite, ...], defaults: Mapping[str, str | None] | None = None
+) -> dict[str, str | None]:
+    """Build arguments that every build site passes, and what is known of their values.
 
-    A site that leaves an argument out builds with its default, so the default stands unless all sites agree.
+    A site that leaves an argument out builds with its default, so the default stands unless all sites pass one. Where
+    they pass different ones, the image meant is the plain one: that of the default, else of the first site.
     """
-    found: dict[str, set[str | None]] = {}
+    found: dict[str, dict[str | None, None]] = {}
     for build in builds:
         for arg in build.build_args:
-            found.setdefault(arg.name, set()).add(None if arg.secret or arg.per_commit else arg.value)
+            found.setdefault(arg.name, {})[None if arg.secret or arg.per_commit else arg.value] = None
     everywhere = {name for name in found if all(any(arg.name == name for arg in build.build_args) for build in builds)}
     agreed: dict[str, str | None] = {}
     for name in sorted(everywhere):
-        values = found[name]
-        agreed[name] = next(iter(values)) if len(values) == 1 else None
+        values = tuple(found[name])
+        if len(values) > 1 and None not in values and (defaults or {}).get(name) in values:
+            continue
+        agreed[name] = values[0] if None not in values else None
     return agreed
+
+
+# An image that nobody knows and that brings Go along is most likely made of one of golang's, which set this.
+_UNKNOWN_BASE = BaseConfig(env={"GOPATH": "/go"})
+
+
+def _base_config(ref: str) -> BaseConfig:
+    return images.base_config(ref) or _UNKNOWN_BASE
+
+
+def _defaults(dockerfile: Dockerfile) -> dict[str, str | None]:
+    return {name: raw for item in dockerfile.preamble if item.name == "ARG" for name, raw in item.pairs}

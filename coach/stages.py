@@ -190,9 +190,9 @@ class Graph:
     """The stages of one build: which target, which build arguments.
 
     ``build_args`` are what is passed (``None`` for a value nobody knows); everything else keeps its default.
-    ``base_config`` describes an image by its reference. Raises ``InputError`` with the line for an unknown
-    target, for stages that copy from each other in a circle, for a ``--from`` number without a stage, and for a
-    stage of this build that copies from a later one.
+    ``base_config`` describes an image by its reference ("": one that cannot be told). Raises ``InputError`` with the
+    line for an unknown target, for stages that copy from each other in a circle, for a ``--from`` number without a
+    stage, and for a stage of this build that copies from a later one.
     """
 
     def __init__(
@@ -462,8 +462,8 @@ class Graph:
         else:
             image = self._images[stage.index]
             config = BaseConfig({"PATH": DEFAULT_PATH}, "/", "", True) if image == "scratch" else None
-            if config is None and image is not None:
-                config = self._base_config(image)
+            if config is None:
+                config = self._base_config(image or "")
             if config is None:
                 config = BaseConfig()
             workdir = config.workdir if config.workdir is None else clean_path("/" + config.workdir)

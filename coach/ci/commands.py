@@ -54,8 +54,11 @@ class Filled:
         return found if limit is None else min(found, limit)
 
 
-def substitute(text: str, pattern: re.Pattern[str], value: Callable[[re.Match[str]], Value]) -> Filled:
-    """``text`` with each match replaced by its value; what has none becomes a word that no command uses."""
+def substitute(text: str, pattern: re.Pattern[str], value: Callable[[re.Match[str]], Value | Filled]) -> Filled:
+    """``text`` with each match replaced by its value; what has none becomes a word that no command uses.
+
+    A value may be text with open places of its own: those stay open, what stands around them is known.
+    """
     pieces: list[str] = []
     holes: list[Value] = []
     new: list[int] = [0]
@@ -63,7 +66,11 @@ def substitute(text: str, pattern: re.Pattern[str], value: Callable[[re.Match[st
     at = length = 0
     for match in pattern.finditer(text):
         found = value(match)
-        if found.text is not None:
+        if isinstance(found, Filled):
+            first = len(holes)
+            insert = _HOLE.sub(lambda hole, first=first: f"__HOLE{first + int(hole[1])}__", found.text)  # type: ignore[misc]
+            holes += found.holes
+        elif found.text is not None:
             insert = found.text
         else:
             insert = f"__HOLE{len(holes)}__"
@@ -480,14 +487,14 @@ class Makefile:
         found = dict(env)
         for name in self.exports:
             if name in self.variables:
-                found[name] = self._value(f"$({name})", env, "", 0)
+                found[name] = _closed(self._value(f"$({name})", env, "", 0), self.variables[name])
         return found
 
     def fill(self, recipe: str, env: Mapping[str, Value], goal: str) -> Filled:
         """A recipe with its make variables replaced."""
         return substitute(recipe, _MAKE_VARIABLE, lambda match: self._value(match[0], env, goal, 0))
 
-    def _value(self, reference: str, env: Mapping[str, Value], goal: str, depth: int) -> Value:
+    def _value(self, reference: str, env: Mapping[str, Value], goal: str, depth: int) -> Value | Filled:
         if reference == "$$":
             return static("$")
         if reference == "$@":
@@ -507,12 +514,19 @@ class Makefile:
         filled = substitute(
             self.variables[name][:4000], _MAKE_VARIABLE, lambda match: self._value(match[0], env, goal, depth + 1)
         )
-        if not filled.holes:
-            return static(filled.text) if len(filled.text) < 10_000 else Value(None, reference, "it is too long")
-        return Value(
-            None,
-            _HOLE.sub(lambda match: filled.holes[int(match[1])].shown, filled.text),
-            filled.holes[0].why,
-            any(hole.secret for hole in filled.holes),
-            any(hole.per_commit for hole in filled.holes) or differs_per_commit(self.variables[name]),
-        )
+        if len(filled.text) >= 10_000:
+            return Value(None, reference, "it is too long")
+        return filled if filled.holes else static(filled.text)
+
+
+def _closed(value: Value | Filled, written: str) -> Value:
+    """A make variable as one value: unknown when any piece of it is."""
+    if isinstance(value, Value):
+        return value
+    return Value(
+        None,
+        _HOLE.sub(lambda match: value.holes[int(match[1])].shown, value.text),
+        value.holes[0].why,
+        any(hole.secret for hole in value.holes),
+        any(hole.per_commit for hole in value.holes) or differs_per_commit(written),
+    )

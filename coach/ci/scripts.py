@@ -66,12 +66,13 @@ def _kind(entry: Entry, name: str) -> str:
 
 def _makefile(tree: Tree, path: str, text: str) -> list[BuildSite]:
     makefile = Makefile(text)
+    hidden = any(commands.INTERESTING.search(f"{name} {value}") for name, value in makefile.variables.items())
     found: list[BuildSite] = []
     lines_seen: set[int] = set()
     for goal in makefile.goals():
         box = Machine(tree, "make", path, goal, ci=False)
         for line, recipe in makefile.recipes[goal]:
-            if line in lines_seen or not commands.INTERESTING.search(recipe + " ".join(makefile.variables)):
+            if line in lines_seen or not (hidden or commands.INTERESTING.search(recipe)):
                 continue
             filled = makefile.fill(recipe, {}, goal)
             if not commands.INTERESTING.search(filled.text):

@@ -39,7 +39,8 @@ below ``tests/cases/cache_mount/``. No Python changes. A manager's file holds:
 
 ``[[command]]``: ``words`` (subcommand words, alternatives with ``|``; ``[]`` is the bare program), ``action`` (one of
 ``fetch install named tool build os``), ``named`` (the action when packages are named), ``needs`` and ``unless``
-(options that must or must not be there), ``offline`` (true: it never downloads). With ``goals = true`` at the top the
+(options that must or must not be there), ``offline`` (true: it never downloads), ``plain`` (true: it knows no
+development dependencies, whatever ``dev`` says). With ``goals = true`` at the top the
 words may stand anywhere and the first rule that fits counts; ``otherwise`` is the action of any other goal.
 
 ``[[cache]]``: ``paths``, in order of precedence: the first whose ``$VARIABLES`` are all set wins, the last needs none;
@@ -94,6 +95,7 @@ class CommandRule:
     needs: tuple[str, ...]
     unless: tuple[str, ...]
     offline: bool
+    plain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +352,7 @@ def _command(table: Table) -> CommandRule:
         table.words("needs"),
         table.words("unless"),
         table.flag("offline"),
+        table.flag("plain"),
     )
     table.finish()
     return rule

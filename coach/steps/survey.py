@@ -161,7 +161,7 @@ def _step(
         f"{via.path}:{via.line}" if via.path else "",
         via.path,
         via.line,
-        _dev(manager, parsed, env),
+        _dev(manager, rule, parsed, env),
         nothing,
         parsed.has(*manager.partial),
         vendored,
@@ -190,7 +190,11 @@ def _vendored(manager: PackageManager, parsed: Parsed, directory: str | None, lo
     return parsed.has("-mod=vendor") or file_of(look, directory, "vendor/modules.txt") is not None
 
 
-def _dev(manager: PackageManager, parsed: Parsed, env: Mapping[str, str | None]) -> bool | None:
+def _dev(
+    manager: PackageManager, rule: CommandRule | None, parsed: Parsed, env: Mapping[str, str | None]
+) -> bool | None:
+    if rule is not None and rule.plain:
+        return False
     if parsed.has(*manager.with_dev):
         return True
     if parsed.has(*manager.no_dev):

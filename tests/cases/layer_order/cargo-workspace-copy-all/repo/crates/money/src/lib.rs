@@ -1,0 +1,1 @@
+pub struct Cents(pub i64);
