@@ -17,10 +17,10 @@ from coach.dockerfile import Instruction, Stage
 from coach.layers import Placed, clean
 from coach.manifests import Closure
 from coach.model import Edit, Safety, Span
-from coach.order import Verdict, is_manifest
+from coach.order import Verdict, is_manifest, place
 from coach.shell import Command
 from coach.site import Run, Site
-from coach.steps import Action
+from coach.steps import Action, PackageStep
 
 # Instructions that neither read the source nor are changed by where it stands.
 _SETUP = frozenset(
@@ -45,6 +45,10 @@ _OUTPUTS = frozenset(
 # Variables that change what is compiled, not what is downloaded: in a download they would only split its cache.
 _COMPILES_ONLY = frozenset({"CGO_ENABLED", "GOOS", "GOARCH", "GOARM", "GOAMD64", "GOARM64", "CC", "CXX", "RUSTFLAGS"})
 _ITEM_STATE = frozenset({"cd", "export", "set", "umask", "source", ".", "unset"})
+
+
+_OF_INSTALLS = re.compile(r"\b(?:install|dependenc(?:y|ies)|manifests?|lockfiles?|packages?)\b", re.I)
+_REFERENCE = re.compile(r"\$\{?(\w+)")
 
 
 class CannotReorderError(Exception):
@@ -269,7 +273,9 @@ class _Window:
         stepped = {
             id(step.command)
             for step in run.steps
-            if step.action in (Action.OS, Action.TOOL, Action.NAMED) or step.command.item in installs
+            if step.action in (Action.OS, Action.TOOL, Action.NAMED)
+            or step.command.item in installs
+            or self._same_install(run, step, here)
         }
 
         def plain(index: int) -> bool:
@@ -290,6 +296,20 @@ class _Window:
         if run.script.items[cut].joiner != "&&":
             raise CannotReorderError(f"line {run.line} chains install and build by something else than &&")
         return cut
+
+    def _same_install(self, run: Run, step: PackageStep, here: list[Verdict]) -> bool:
+        """Whether ``step`` installs once more what one of ``here`` does, reading no more than that (``focus``)."""
+        if step.action not in (Action.INSTALL, Action.FETCH) or step.via:
+            return False
+        for verdict in here:
+            first = verdict.step
+            if (step.manager, step.directory) != (first.manager, first.directory) or verdict.closure is None:
+                continue
+            directory, words = place(self.site, run, step)
+            read = manifests.closure(self.site.tree, step.manager, words, directory or "", self.site.context)
+            if read is not None and not read.reads_source and set(read.files) <= set(verdict.closure.files):
+                return True
+        return False
 
     def _state_changes(self, window: list[Instruction], flush: int | None, index: int) -> bool:
         return any(item.name in _STATE for item in window[flush or 0 : index])
@@ -340,9 +360,10 @@ class _Window:
         cut_out = "".join(self._text(self._lines(item)) for item in late)
         for item in late:
             self._replace(self._lines(item), "")
-        moved = "".join(self._without_manifests(copy, verdicts) for copy in moving)
+        landing = window[stop] if stop < len(window) else window[-1]
+        moved = "".join(self._landed(copy, landing, self._without_manifests(copy, verdicts)) for copy in moving)
         for copy in moving:
-            self._replace(self._lines(copy), manifests[copy.span.start])
+            self._replace(self._block(copy), manifests[copy.span.start])
         here = "".join(manifests[copy.span.start] for copy in staying) + downloads + cut_out + moved
         if staying:
             self._insert(self._lines(staying[0]).start, here)
@@ -359,9 +380,35 @@ class _Window:
         if all(not text for text in manifests.values()) and not fetches and not moving and not late:
             raise CannotReorderError("the manifests are already there, yet the install stands too low")
 
+    def _block(self, copy: Instruction) -> Span:
+        """What moves with a COPY: a comment that speaks of the install stays with the install."""
+        span = self._lines(copy)
+        own = self.doc.line_span(copy.line, copy.end_line)
+        above = self.doc.content[span.start : own.start].decode("utf-8", "surrogateescape")
+        return own if _OF_INSTALLS.search(above) else span
+
+    def _landed(self, copy: Instruction, landing: Instruction, text: str) -> str:
+        """``text`` as it has to read where ``landing`` stands, so that the same files come to the same place."""
+        before, after = self.site.graph.state(copy), self.site.graph.state(landing)
+        names, later = before.names(), after.names()
+        for word in (*copy.words, *(flag.value or "" for flag in copy.flags)):
+            for name in _REFERENCE.findall(word):
+                if names.get(name, "") != later.get(name, ""):
+                    raise CannotReorderError(f"{name} changes between the source and the install")
+        target = copy.words[-1]
+        if before.workdir == after.workdir or target.startswith("/"):
+            return text
+        if before.workdir is None or "$" in target or target not in text or re.search(r"[\s\"'\\]", target):
+            raise CannotReorderError("WORKDIR changes between the source and the install")
+        full = posixpath.normpath(posixpath.join(before.workdir, target))
+        if target.endswith(("/", "/.")) or target == "." or len(copy.words) > 2:
+            full = full.rstrip("/") + "/"
+        head, _, tail = text.rpartition(target)
+        return f"{head}{full}{tail}"
+
     def _without_manifests(self, copy: Instruction, verdicts: list[Verdict]) -> str:
         """The text of a COPY that moves down, less the files it names that now have a line of their own above."""
-        text = self._text(self._lines(copy))
+        text = self._text(self._block(copy))
         needed = {source for verdict in verdicts if verdict.closure for source in verdict.closure.files}
         lead = f"{self.site.context}/" if self.site.context else ""
         named = [word for word in copy.words[:-1] if f"{lead}{clean(word)}" in needed]
@@ -371,7 +418,7 @@ class _Window:
         for word in named:
             text, found = re.subn(rf"(?<=\s){re.escape(word)}[ \t]+(?=\S)", "", text, count=1)
             if not found:
-                return self._text(self._lines(copy))
+                return self._text(self._block(copy))
         return text
 
     def _replace(self, span: Span, text: str) -> None:
