@@ -5,6 +5,7 @@ Everything made here carries one run's own name and is removed by ``close``.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -56,7 +57,7 @@ class Build:
 
 @dataclass(frozen=True)
 class File:
-    """One path of an image. ``holds`` is the SHA-256 of a file, ``-> target`` of a symlink, or the kind of anything else."""
+    """One path of an image. ``holds`` is a file's SHA-256, a symlink's ``-> target``, or what else it is."""
 
     mode: int
     uid: int
@@ -160,7 +161,7 @@ class Engine:
         return found
 
     def answer(self, image: str, port: int, path: str, seconds: float = 30) -> str:
-        """What a container of ``image`` answers to ``GET path`` on its ``port``. ``AssertionError`` with its log if not."""
+        """What a container of ``image`` answers to ``GET path``. Raises ``AssertionError`` with its log."""
         container = self.docker("run", "--detach", "--publish", f"127.0.0.1::{port}", image)
         self.containers.append(container)
         try:
@@ -235,8 +236,7 @@ def _read(text: str) -> _Log:
                     ended.append(digest)
             if vertex.get("error"):
                 tail.append(str(vertex["error"]))
-        for log in entry.get("logs") or ():
-            tail.append(_log_text(log))
+        tail += [_log_text(log) for log in entry.get("logs") or ()]
     steps = tuple(
         Vertex(digest, names[digest], cached[digest], spent[digest], inputs[digest])
         for digest in ended
@@ -246,8 +246,6 @@ def _read(text: str) -> _Log:
 
 
 def _log_text(log: Mapping[str, object]) -> str:
-    import base64
-
     return base64.b64decode(str(log.get("data", ""))).decode("utf-8", "replace")
 
 
