@@ -128,16 +128,20 @@ def _weigh(folder: str) -> tuple[int, bool]:
     return size, False
 
 
-def _git(root: Path, *words: str) -> bytes | None:
-    """Output of a git command that runs nothing of the repository's own (no hooks, no file-system monitor)."""
+def git(root: Path, *words: str, stdin: bytes = b"") -> bytes | None:
+    """Output of a git command that runs nothing of the repository's own (no hooks, no file-system monitor).
+
+    Nothing is fetched either: objects that the clone does not hold stay missing. ``None`` when it fails.
+    """
     quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks")
     try:
         done = subprocess.run(  # noqa: S603 - fixed command, no shell
             ["git", *quiet, "-C", str(root), *words],  # noqa: S607
+            input=stdin,
             capture_output=True,
             timeout=60,
             check=False,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "none", "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -146,14 +150,14 @@ def _git(root: Path, *words: str) -> bytes | None:
 
 def git_top(root: Path) -> Path | None:
     """Top folder of the git work tree that holds ``root``; ``None`` without git or outside a work tree."""
-    out = _git(root, "rev-parse", "--show-toplevel")
+    out = git(root, "rev-parse", "--show-toplevel")
     return Path(os.fsdecode(out.rstrip(b"\n"))) if out else None
 
 
 def dirty(root: Path) -> list[str] | None:
     """Paths with uncommitted changes below ``root``, relative to it; ``None`` when ``root`` is not under git."""
-    out = _git(root, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--", ".")
-    prefix = _git(root, "rev-parse", "--show-prefix")
+    out = git(root, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--", ".")
+    prefix = git(root, "rev-parse", "--show-prefix")
     if out is None or prefix is None:
         return None
     lead = os.fsdecode(prefix.rstrip(b"\n"))

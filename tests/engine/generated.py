@@ -125,7 +125,9 @@ class Author:
         elif kind == 8:
             self.files["link"] = ("120000", dice.choice((b"docs/x.md", b"a.txt", b"src/lib/util.c")))
         elif kind == 9:
-            self.ignore = dice.choice((["docs/y.md"], ["docs", "!docs/x.md"], ["**/*.md", "!docs/x.md"], ["Dockerfile", "b*", "!b.txt"]))
+            self.ignore = dice.choice(
+                (["docs/y.md"], ["docs", "!docs/x.md"], ["**/*.md", "!docs/x.md"], ["Dockerfile", "b*", "!b.txt"])
+            )
         elif kind == 10:
             self.files[f"skip{number}/only.md"] = ("100644", b"x")
         else:
