@@ -614,6 +614,22 @@ def _skill(args: argparse.Namespace) -> int:
     return skill_command.run(args, _say)
 
 
+# -- coach verify, coach gates
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    from coach import verify_command
+
+    verify_command.arguments(parser)
+    parser.epilog = f"{verify_command.NOTES}\n{parser.epilog}"
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from coach import verify_command
+
+    return verify_command.run(args, _say, *_root(args))
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("diagnose", "walk the chart without asking, and print the diagnosis", _diagnose_arguments, _diagnose),
     Command("fix", "print, write or pick the patch for what was found", _fix_arguments, _fix, _FIX_NOTES),
@@ -622,5 +638,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("chart", "print the decision chart, with the walked path when PATH is given", _chart_arguments, _chart),
     Command("questions", "list the questions of the chart and their answers", _questions_arguments, _questions),
     Command("schema", "print the JSON Schema of diagnose --json", _no_arguments, _schema),
+    Command("verify", "prove the fixes on a real engine: times, image, start", _verify_arguments, _verify),
     Command("skill", "install, export, locate or validate the agent skill", _skill_arguments, _skill),
 )

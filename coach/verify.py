@@ -496,12 +496,13 @@ def _faster(scenario: Scenario, before: Proof, after: Proof) -> bool:
 
 
 def _spared(scenario: Scenario, before: Proof, after: Proof) -> list[str]:
-    """Commands that ran in every run before and in none after."""
-    ran: list[set[str]] = [
-        {step.command for step in build.steps if not step.cached} for build in before.builds[scenario]
-    ]
-    held = [frozenset(step.command for step in build.steps if step.cached) for build in after.builds[scenario]]
-    return sorted(frozenset.intersection(*ran) & frozenset.intersection(*held)) if ran and held else []
+    """Commands that ran in every run before and come out of the cache in every one after."""
+    spared: set[str] = {step.command for build in before.builds[scenario] for step in build.steps}
+    for build in before.builds[scenario]:
+        spared &= {step.command for step in build.steps if not step.cached}
+    for build in after.builds[scenario]:
+        spared &= {step.command for step in build.steps if step.cached}
+    return sorted(spared)
 
 
 def _numbers(scenario: Scenario, before: Proof, after: Proof) -> str:
