@@ -18,9 +18,7 @@ class CoachError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        place = (
-            f"{self.path}:{self.line}: " if self.path and self.line else f"{self.path}: " if self.path else ""
-        )
+        place = f"{self.path}:{self.line}: " if self.path and self.line else f"{self.path}: " if self.path else ""
         return f"{place}{self.says}"
 
 

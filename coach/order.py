@@ -29,6 +29,7 @@ _STEADY_NAME = re.compile(
     |(?:webpack|rollup|vite|postcss|tailwind|jest|vitest|svelte|nuxt|next|astro|gulpfile|gruntfile)[^/]*\.[cm]?[jt]s
     |package(?:-lock)?\.json|[^/]*\.lock|lerna\.json|nx\.json|turbo\.json|rush\.json|[^/]*requirements[^/]*\.(?:txt|in)
     |setup\.(?:py|cfg)|pyproject\.toml|go\.(?:mod|sum|work)|cargo\.toml|pom\.xml|[^/]*\.(?:csproj|fsproj|vbproj|sln|slnx|props|targets)
+    |(?:build|settings|init)\.gradle(?:\.kts)?|gradlew?|mvnw|build\.sbt|(?:mix|config|prod|dev|test|runtime)\.exs|rebar\.config|package\.swift|deno\.jsonc?
     |gemfile[^/]*|composer\.json|manifest\.in|py\.typed|bower\.json|project\.json|global\.json|nuget\.config""",
     re.I | re.X,
 )

@@ -165,7 +165,7 @@ class _Window:
                     raise CannotReorderError(f"line {run.line} installs and builds in one RUN, below another build")
                 if self._state_changes(window, flush, index):
                     raise CannotReorderError(f"ENV, USER or WORKDIR change between the source and line {run.line}")
-                late.append(item)
+                late += [*self._manifests_for(window, flush, index, here, starts), item]
             elif cut is not None:
                 split = (run, cut)
         self._write(window, copies, flush, split, fetches, late, verdicts)
@@ -176,6 +176,8 @@ class _Window:
         for verdict in here:
             assert verdict.closure is not None
             command = verdict.step.command
+            if any(step.command.start == command.start and step is not verdict.step for step in run.steps):
+                raise CannotReorderError(f"one command of line {run.line} downloads and builds")
             raw = [word.raw for word in command.peeled]
             found = hoist.hoist(
                 self.site.tree, verdict.step.manager, verdict.words, verdict.directory, self.site.context, raw
@@ -296,6 +298,22 @@ class _Window:
         if run.script.items[cut].joiner != "&&":
             raise CannotReorderError(f"line {run.line} chains install and build by something else than &&")
         return cut
+
+    def _manifests_for(
+        self, window: list[Instruction], flush: int | None, index: int, here: list[Verdict], starts: set[int]
+    ) -> list[Instruction]:
+        """The COPYs between the first build and an install below it that bring its manifests: they go up with it."""
+        needed = {source for verdict in here if verdict.closure for source in verdict.closure.files}
+        found = []
+        for item in window[flush or 0 : index]:
+            run = self.runs.get(item.span.start)
+            if run is not None and any(step.action in (Action.OS, Action.TOOL) for step in run.steps):
+                raise CannotReorderError(f"line {run.line} sets up what the install in line {window[index].line} needs")
+            if item.name in ("COPY", "ADD") and item.span.start not in starts:
+                brought = {placed.source for placed in self.site.layers.brought(item, self.stage).placed}
+                if brought & needed:
+                    found.append(item)
+        return found
 
     def _same_install(self, run: Run, step: PackageStep, here: list[Verdict]) -> bool:
         """Whether ``step`` installs once more what one of ``here`` does, reading no more than that (``focus``)."""

@@ -15,7 +15,7 @@ from coach.errors import InputError
 from coach.layers import Layers, Placed
 from coach.model import BuildSite, Edit, Evidence, Skipped, Tree, is_file
 from coach.shell import Script, parse, parse_argv
-from coach.steps import PackageStep, steps
+from coach.steps import PackageStep, settings, steps
 from coach.tree import Overlay
 
 
@@ -118,19 +118,23 @@ class Site:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """Every RUN of every stage the target needs, in file order."""
-        found = [
-            self._run(stage, instruction)
-            for stage in self.graph.reachable
-            for instruction in stage.body
-            if instruction.name == "RUN"
-        ]
+        found: list[Run] = []
+        stored: dict[int, dict[str, str | None]] = {}  # what `npm config set` and its like left behind, per stage
+        for stage in self.graph.reachable:
+            parent = self.graph.parent(stage)
+            kept = dict(stored.get(parent.index, {})) if parent is not None else {}
+            for instruction in stage.body:
+                if instruction.name == "RUN":
+                    found.append(self._run(stage, instruction, kept))
+                    kept |= settings(found[-1].script)
+            stored[stage.index] = kept
         return tuple(sorted(found, key=lambda run: run.instruction.span.start))
 
     def runs_of(self, stage: Stage) -> tuple[Run, ...]:
         """The RUNs of one stage, without those of the stages it is built from."""
         return tuple(run for run in self.runs if run.stage.index == stage.index)
 
-    def _run(self, stage: Stage, instruction: Instruction) -> Run:
+    def _run(self, stage: Stage, instruction: Instruction, stored: Mapping[str, str | None]) -> Run:
         state = self.graph.state(instruction)
         mounted = mounts(instruction)
         env, cwd = dict(state.names()), state.workdir
@@ -144,7 +148,7 @@ class Site:
         else:
             script = parse(instruction.value, env, cwd)
         bare = Run(stage, instruction, state, mounted, script, (), home, self.layers, body)
-        found = steps(script, _with_home(state, home), lambda path: self._look(bare, path))
+        found = steps(script, _with_home(state, home), lambda path: self._look(bare, path), stored)
         return Run(stage, instruction, state, mounted, script, found, home, self.layers, body)
 
     def _look(self, run: Run, path: str) -> tuple[str, bytes] | None:

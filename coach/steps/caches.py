@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 MAX_FILE = 256 * 1024
+_NOWHERE = re.compile(r"/dev/null(?:/|$)")
 
 
 def file_of(look: Look, directory: str | None, name: str) -> str | None:
@@ -49,8 +50,8 @@ def _filled(template: str, env: Mapping[str, str | None], home: str | None) -> t
     variable = match[1] if match is not None else ""
     if variable:
         value = env.get(variable, "")
-        if value == "":
-            return None, variable, False
+        if value == "" or (value is not None and _NOWHERE.match(value)):
+            return None, variable, False  # switched off: once that is gone, the next rule holds
         if value is None:
             return None, variable, True
         template = value.rstrip("/") + template[len(variable) + 1 :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coach.knowledge import CommandRule, PackageManager, managers
 from coach.shell import Command, Word
@@ -74,6 +74,26 @@ def call_of(command: Command) -> Call | None:
         manager = next((one for one in managers().values() if one.programs.fullmatch(name)), None)
         return Call(manager, words) if manager is not None else None
     return None
+
+
+def calls_of(command: Command) -> tuple[Call, ...]:
+    """Every call a command makes: one, or several where Mix chains tasks (``mix do deps.get, compile``)."""
+    call = call_of(command)
+    if call is None:
+        return ()
+    if call.manager.name != "mix" or call.texts[1:2] != ("do",):
+        return (call,)
+    program, tasks = call.words[0], [[call.words[0]]]
+    for word in call.words[2:]:
+        text = word.text or ""
+        if text == "+":
+            tasks.append([program])
+        elif text.endswith(","):
+            tasks[-1].append(replace(word, text=text[:-1]))
+            tasks.append([program])
+        else:
+            tasks[-1].append(word)
+    return tuple(Call(call.manager, tuple(task)) for task in tasks if len(task) > 1)
 
 
 def _module(words: Sequence[Word]) -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from coach.knowledge import CommandRule, PackageManager, managers
 from coach.shell import Command, Script
 from coach.steps.caches import cache_of, file_of, home_of, joined
-from coach.steps.call import Call, Parsed, action_of, call_of, parsed_of, rule_of
+from coach.steps.call import Call, Parsed, action_of, call_of, calls_of, parsed_of, rule_of
 from coach.steps.fights import with_fights
 from coach.steps.follow import Via, follow
 from coach.steps.nouns import Action, Hidden, Look, PackageStep
@@ -76,11 +76,11 @@ def _survey(
     while todo and len(found) < _MAX_FOUND:
         commands, via = todo.pop()
         for index, command in enumerate(commands):
-            call = call_of(command)
-            if call is not None:
-                step = _step(call, command, state, look, kept, via)
-                if step is not None:
-                    found.append(step)
+            calls = calls_of(command)
+            if calls:
+                taken = [_step(call, command, state, look, kept, via) for call in calls]
+                if any(step is not None for step in taken):
+                    found += [step for step in taken if step is not None]
                     continue
                 kept |= settings(Script("", (command,), (), False))
             followed = follow(command, look, via)
