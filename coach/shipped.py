@@ -471,11 +471,19 @@ def _pruned(runs: Sequence[Run], run: Run, step: PackageStep) -> bool:
                 return True
             if command.name == "pnpm" and "deploy" in words and {"--prod", "-P"} & set(words):
                 return True
+            if command.name == "rm" and any(_removes(command, word, run, step) for word in words[1:]):
+                return True
         for again in other.steps:
             same = again.manager == step.manager and again.directory == step.directory
             if same and again.action is Action.INSTALL and again.dev is False and again.command != step.command:
                 return True
     return False
+
+
+def _removes(command: Command, word: str, run: Run, step: PackageStep) -> bool:
+    """Whether ``rm`` takes the environment that ``step`` filled away as a whole."""
+    place = posixpath.normpath(posixpath.join(command.cwd or "/", word))
+    return word not in ("", "-rf", "-r", "-f") and place in environments(run, step)
 
 
 def has_dev(site: Site, run: Run, step: PackageStep) -> bool:

@@ -27,14 +27,14 @@ LOCKFILES: Mapping[str, tuple[str, ...]] = {
 SECTIONS = ("dependencies", "devDependencies", "optionalDependencies")
 _INSTALL = ("preinstall", "install", "postinstall")
 _PREPARE = ("preprepare", "prepare", "postprepare")
-_ROOT_STAGES: Mapping[str, tuple[str, ...]] = {
+ROOT_STAGES: Mapping[str, tuple[str, ...]] = {
     "npm": (*_INSTALL, "prepublish", *_PREPARE),
     "yarn": (*_INSTALL, "prepublish", "prepare"),
     "berry": _INSTALL,
     "pnpm": ("pnpm:devPreinstall", *_INSTALL, *_PREPARE),
     "bun": (*_INSTALL, *_PREPARE),
 }
-_MEMBER_STAGES: Mapping[str, tuple[str, ...]] = {
+MEMBER_STAGES: Mapping[str, tuple[str, ...]] = {
     "npm": (*_INSTALL, "prepare"),
     "yarn": _INSTALL,
     "berry": _INSTALL,
@@ -345,7 +345,7 @@ class _Install:
         scripts = table(manifest, "scripts")
         followed = Scripts(gather, directory, path, scripts, manifest)
         production = flag(gather.words, "--production", "--prod")
-        for stage in (_ROOT_STAGES if directory == self.root else _MEMBER_STAGES)[self.family]:
+        for stage in (ROOT_STAGES if directory == self.root else MEMBER_STAGES)[self.family]:
             if not (self.family == "yarn" and production and stage.startswith("pre") and stage != "preinstall"):
                 followed.run(stage)
         if gather.has(join(directory, "binding.gyp")) and not {"install", "preinstall"} & scripts.keys():
