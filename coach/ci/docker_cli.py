@@ -629,7 +629,7 @@ def site(
             continue
         if re.search(r"tag|label|version|image|build_?arg|context|path|dir", loose.raw, re.I):
             continue
-        why = f"{mask(loose.raw)} may hold further options"
+        why = f"{mask(loose.value.shown or loose.raw)} may hold further options"
         open_kinds = ["cache_to", "cache_from", "platforms"]
         if re.search(r"opt|flag|extra|param|cache|[@*]", loose.raw, re.I):
             open_kinds.append("no_cache")
