@@ -12,7 +12,8 @@ from coach.errors import InputError
 from coach.layers import clean
 from coach.leaks import holds_credentials
 from coach.model import Entry, Kind
-from coach.site import Site
+from coach.shell import Command
+from coach.site import Run, Site
 
 _ENV_FILE = re.compile(r"\.env(?:\..+)?")
 _ENV_EXAMPLE = re.compile(
@@ -26,6 +27,7 @@ _GIT_USE = re.compile(
     rb"|setuptools[_-]scm|hatch-vcs|versioningit|\bpbr\b|versioneer|poetry-dynamic-versioning|uv-dynamic-versioning"
     rb"|vergen|git-version|gitversion|git-commit-id|gradle-git-properties|nbgv|GitInfo|MinVer|git_describe|git2|sbt-git"
 )
+_GIT_ARGUMENT = re.compile(rb"""["']git["']\s*,""")  # a list of words handed to a process
 _BIG_LOG = 1_000_000
 _READS_GIT = re.compile(
     r"(?:Makefile|makefile|GNUmakefile|[^/]*\.mk|Taskfile\.ya?ml|justfile|package\.json|pyproject\.toml|setup\.(?:py|cfg)"
@@ -90,6 +92,9 @@ def uses_git(site: Site) -> tuple[str, int] | None:
             words = [word for word in command.words[1:] if word and not word.startswith("-")]
             if command.name == "git" and words and words[0] not in ("clone", "config", "init", "fetch", "lfs"):
                 return site.path, run.line
+            started = _script_with_git(site, run, command)
+            if started is not None:
+                return started
     listed = site.context_files()
     seen = 0
     for path in listed:
@@ -106,6 +111,24 @@ def uses_git(site: Site) -> tuple[str, int] | None:
         match = _GIT_USE.search(content[:200_000])
         if match is not None:
             return path, content[: match.start()].count(b"\n") + 1
+    return None
+
+
+def _script_with_git(site: Site, run: Run, command: Command) -> tuple[str, int] | None:
+    """Where a script of the repository that ``command`` starts (``python version.py``) reads git's history."""
+    for word in command.words[:3]:
+        if word is None or word.startswith("-"):
+            continue
+        source = run.files.get(posixpath.normpath(posixpath.join(command.cwd or "/", word)))
+        if source is None:
+            continue
+        try:
+            content = site.read(source)[:200_000]
+        except InputError:
+            continue
+        match = _GIT_USE.search(content) or _GIT_ARGUMENT.search(content)
+        if match is not None:
+            return source, content.count(b"\n", 0, match.start()) + 1
     return None
 
 

@@ -24,7 +24,7 @@ _LIGHT = frozenset(
         "chown chgrp adduser addgroup useradd groupadd usermod groupmod deluser getent id passwd ln cp mv touch "
         "install echo printf cat set true : test [ [[ sed tee tar gzip unzip curl wget gpg find xargs sort head "
         "tail grep locale-gen localedef ldconfig update-ca-certificates setcap cd export exit trap sh bash date "
-        "which command truncate sha256sum "
+        "which command truncate sha256sum uname ls cut tr awk mktemp basename dirname env sleep tini unlink "
     ).split()
 )
 # Builders that give every platform a machine of its own kind, by how `keeps_cache` names them.

@@ -21,7 +21,7 @@ def builds(**files: str) -> list[BuildSite]:
 def test_systems_are_found() -> None:
     assert set(systems()) >= {
         "azure", "bake", "bitbucket", "buildkite", "circleci", "cloudbuild", "codebuild", "compose", "drone", "github",
-        "gitlab", "jenkins", "scripts", "travis",
+        "gitlab", "goreleaser", "jenkins", "scripts", "travis",
     }  # fmt: skip
 
 

@@ -12,6 +12,15 @@ WORKSPACE = "/github/workspace"
 """Stands for the directory a CI job checks the repository out into, whatever it is really called."""
 
 
+CI_FILE = re.compile(
+    r"\.(?:github|gitea|forgejo)/workflows/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|\.circleci/config\.ya?ml|\.buildkite/.+"
+    r"|\.?azure-pipelines[^/]*\.ya?ml|\.drone\.ya?ml|\.woodpecker(?:/[^/]+)?\.ya?ml|\.travis\.ya?ml|(?:.*/)?Jenkinsfile[^/]*"
+    r"|bitbucket-pipelines\.ya?ml|cloudbuild[^/]*\.ya?ml|buildspec[^/]*\.ya?ml|\.semaphore/.+\.ya?ml|\.tekton/.+\.ya?ml"
+    r"|\.cirrus\.ya?ml|appveyor\.ya?ml|\.gitlab/.+\.ya?ml|\.teamcity/.+"
+)
+"""Paths of files that tell a CI system what to do, those of systems that nobody reads here included."""
+
+
 @dataclass(frozen=True, slots=True)
 class Discovery:
     """Every build that was found, and every file that could not be read. Both in a stable order."""

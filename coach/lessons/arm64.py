@@ -63,6 +63,10 @@ def _none(site: Site, builds: tuple[BuildSite, ...]) -> Answer:
     for build in builds:
         note = build.unsure("platforms") or (build.unsure("runner") if not build.platforms else None)
         if note is not None:
+            work = heavy(site)
+            if work and all(item.pinned and names_target(site, item.run.stage) for item in work):
+                says = "the platforms are not spelled out, but the work is done on the builder's own"
+                return likely("cross", says, *_pins(site, work))
             return unknown(
                 note.reason,
                 "run `docker buildx imagetools inspect` on a pushed image and look for linux/arm64",

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from coach import ci
-from coach.ci.nouns import AddCache
+from coach.ci.nouns import CI_FILE, AddCache
 from coach.model import Answer, BuildSite, CacheRef, Certainty, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.platforms import heavy, light
 from coach.remedies import joined
 from coach.site import Site
 from coach.targets import dockerfiles
@@ -37,9 +38,10 @@ def probe(site: Site) -> Answer:
     starts = _starts(site)
     if not starts:
         return _no_build(site)
-    if not site.runs:
-        where = site.cite(site.final.head.line, "nothing runs while this is built")
-        return likely("no", "there is no step whose result a cache could keep", where)
+    if not heavy(site) and all(light(run) for run in site.runs):
+        says = "nothing is installed by a language's tools or compiled" if site.runs else "nothing runs"
+        where = site.cite(site.final.head.line, f"{says} while this is built")
+        return likely("no", "there is no step that takes long, so a cache would keep next to nothing", where)
     cold = [start for start in starts if start.cold]
     if cold:
         evidence = tuple(dict.fromkeys(_cite(site, start) for start in cold))
@@ -65,13 +67,15 @@ def _no_build(site: Site) -> Answer:
     where = site.cite(site.final.head.line, "no CI configuration here builds this file")
     for build in ci.build_sites(site.tree).builds:
         note = build.unsure("dockerfile") if build.ci and build.dockerfile is None else None
-        if note is not None and "inline" not in note.reason:
+        if note is not None and not re.search(r"inline|piped in|is not in this repository", note.reason):
             return unknown(
                 f"{build.path} builds an image from a Dockerfile that is not named there: {note.reason}",
                 "look up which Dockerfile that job builds, and whether it has cache-to/cache-from",
                 where,
                 site.cite(build.line, "builds an image", path=build.path),
             )
+    if any(CI_FILE.fullmatch(path) for path in site.tree.entries()):
+        return likely("no", "no CI was seen to build this file", where)
     return certain("no", "no CI builds this file", where)
 
 
