@@ -22,6 +22,11 @@ _SECRET_FILE = re.compile(
 _SCRIPTED_FILE = re.compile(
     r"\.npmrc|\.yarnrc(?:\.yml)?|\.pypirc|pip\.conf|nuget\.config|settings\.xml|auth\.json|\.env[^/]*", re.I
 )
+# Variables that front-end build tools put into what every browser downloads.
+_PUBLISHED = re.compile(
+    r"[ \t]*(?:export[ \t]+)?(?:VITE|NEXT_PUBLIC|NUXT_PUBLIC|REACT_APP|VUE_APP|EXPO_PUBLIC|GATSBY|PUBLIC)_\w+[ \t]*="
+)
+_EXAMPLE = re.compile(r"example|sample|template|\.dist\b", re.I)
 _HELD = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*[:=][ \t]*(\S.*)$", re.M)
 
 
@@ -191,8 +196,12 @@ def holds_credentials(site: Site, path: str) -> bool | None:
         text = site.read(path)[:200_000].decode("utf-8", "replace")
     except InputError:
         return None
+    text = "\n".join(line for line in text.splitlines() if not _PUBLISHED.match(line))
     if redact.secret_shaped(text):
         return True
+    if _EXAMPLE.search(posixpath.basename(path)):
+        return False
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("#", ";", "//")))
     if any(redact.credential_name(m[1]) and not redact.placeholder(m[2].strip()) for m in _HELD.finditer(text)):
         return True
     return any(redact.mask(line) != line for line in text.splitlines()[:2000])

@@ -10,7 +10,7 @@ from coach.dockerfile import Instruction, Stage
 from coach.errors import CoachError, InputError
 from coach.images import Role
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
-from coach.shell import Command, Script, parse
+from coach.shell import Command, Script, parse, parse_argv
 from coach.shipped import Shipped, agreed, variants
 from coach.site import Site
 
@@ -28,6 +28,9 @@ _MASTERS = {
     "httpd": "httpd runs its workers as its own user",
     "httpd-foreground": "httpd runs its workers as its own user",
     "apache2-foreground": "Apache runs its workers as www-data",
+    "apache2": "Apache runs its workers as www-data",
+    "apachectl": "Apache runs its workers as www-data",
+    "apache2ctl": "Apache runs its workers as www-data",
     "php-fpm": "php-fpm runs its workers as its own user",
     "supervisord": "supervisord can run each program as its own user",
     "s6-svscan": "s6 can run each program as its own user",
@@ -116,6 +119,11 @@ def _drop(shipped: Shipped) -> Evidence | None:
     found = _drop_in(start.script)
     if found is not None:
         return site.cite(line, found)
+    if start.entrypoint is not None and start.command is not None and start.entrypoint.json:
+        passed = start.command  # what a script as entrypoint goes on to
+        found = _drop_in(parse_argv(passed.words) if passed.json else parse(passed.value))
+        if found is not None:
+            return site.cite(passed.line, found, passed.end_line)
     script = _script_file(shipped)
     if script is not None:
         path, text = script
@@ -160,7 +168,7 @@ def _drop_in(script: Script) -> str | None:
             words = [word for word in words[1:] if not word.startswith("-")]
         if not words:
             continue
-        name = posixpath.basename(words[0])
+        name = re.sub(r"(?<=php-fpm)[\d.]+$", "", posixpath.basename(words[0]))
         if name in _MASTERS:
             return _MASTERS[name]
         if words[0] == "/init":
