@@ -116,14 +116,16 @@ def _drop(shipped: Shipped) -> Evidence | None:
     site, start = shipped.site, shipped.start
     said = start.entrypoint or start.command
     line = said.line if said is not None else shipped.base_line
-    found = _drop_in(start.script)
+    passed = start.command  # what a script as entrypoint goes on to
+    if start.entrypoint is not None and start.entrypoint.json and passed is not None:
+        found = _drop_in(parse_argv(start.entrypoint.words))
+        if found is None:
+            found = _drop_in(parse_argv(passed.words) if passed.json else parse(passed.value))
+            line = passed.line if found is not None else line
+    else:
+        found = _drop_in(start.script)
     if found is not None:
         return site.cite(line, found)
-    if start.entrypoint is not None and start.command is not None and start.entrypoint.json:
-        passed = start.command  # what a script as entrypoint goes on to
-        found = _drop_in(parse_argv(passed.words) if passed.json else parse(passed.value))
-        if found is not None:
-            return site.cite(passed.line, found, passed.end_line)
     script = _script_file(shipped)
     if script is not None:
         path, text = script
