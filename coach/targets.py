@@ -202,9 +202,17 @@ def _one(
         target = _agreed_target(parsed, [build for build in fitting if build.ci and build.push] or fitting)
     if context is None and fitting:
         context = next((build.context for build in fitting if build.context is not None), None)
-        fitting = [build for build in fitting if build.context in (None, context)]
+        fitting = [build for build in fitting if _same_context(tree, build.context, context)]
     exact = [build for build in fitting if build.unsure("target") or _same_target(parsed, build.target, target)]
     return _make(tree, parsed, context, target, exact or fitting, skipped)
+
+
+def _same_context(tree: Tree, one: str | None, other: str | None) -> bool:
+    """Whether two builds take their files from one place; folders that only the builds make count as one."""
+    entries = tree.entries()
+    return (
+        one is None or one == other or (other is not None and bool(one) and one not in entries and other not in entries)
+    )
 
 
 def _agreed_target(dockerfile: Dockerfile, builds: list[BuildSite]) -> str | None:
@@ -247,6 +255,7 @@ def _sites_of(tree: Tree, dockerfile: Dockerfile, builds: list[BuildSite], skipp
         if context is None:
             default = default if default is not None else default_context(tree, dockerfile)[0]
             context = default
+        context = next((known for known, _ in groups if _same_context(tree, known, context)), context)
         groups.setdefault((context, _stage_key(dockerfile, build.target)), []).append(build)
     if not groups:
         return [_make(tree, dockerfile, None, None, builds, skipped)]

@@ -34,6 +34,8 @@ below ``tests/cases/cache_mount/``. No Python changes. A manager's file holds:
     Operands (a pattern for the whole word) which are package files that are already there.
 ``nothing``
     ``{file, unless}``: where ``file`` of the working directory does not match ``unless``, nothing is declared.
+``members``
+    Files beside it that add other manifests to the install, so that more may be declared.
 ``switch``
     ``[[switch]] file, pattern, to``: where ``file`` matches, the facts of manager ``to`` hold (Yarn 1 and later ones).
 
@@ -173,6 +175,7 @@ class PackageManager:
     declared_flags: frozenset[str]
     local: re.Pattern[str] | None
     nothing: FilePattern | None
+    members: tuple[str, ...]
     goals: bool
     otherwise: str
     review: str
@@ -317,6 +320,7 @@ def read_manager(file: str, content: Mapping[str, Any]) -> PackageManager:
         declared_flags=frozenset(table.words("declared_flags")),
         local=table.pattern("local") if table.has("local") else None,
         nothing=_file_pattern(table.one("nothing"), "unless") if table.has("nothing") else None,
+        members=table.words("members"),
         goals=table.flag("goals"),
         otherwise=table.one_of("otherwise", ("", *ACTIONS), ""),
         review=table.text("review", ""),

@@ -82,7 +82,9 @@ def _none(site: Site, builds: tuple[BuildSite, ...]) -> Answer:
 
 
 def _native(build: BuildSite) -> str:
-    return f"runs on {build.runner}" if on_arm(build) else f"{build.keeps_cache or build.driver} builds natively"
+    if on_arm(build):
+        return f"runs on {build.runner}"
+    return f"has a machine for each platform ({build.keeps_cache or build.driver})"
 
 
 def _native_line(build: BuildSite) -> int:

@@ -19,6 +19,7 @@ SECTION = "Inline cache + registry cache"
 ANTI_PATTERN = "CI that starts cold"
 
 _TEST = re.compile(r"\b(?:e2e|tests?|testing|lint|validate|smoke|integration)\b|test-", re.I)
+_KEEPS = re.compile(r"\b(?:keeps?|kept|pulls?|restores?|holds?)\b")
 _MOUNTS = "no backend exports cache mounts: what they hold stays on the machine that built"
 
 
@@ -36,12 +37,14 @@ class _Start:
 def probe(site: Site) -> Answer:
     """``yes`` when a CI build that ships the image neither imports a cache nor keeps one between its jobs."""
     starts = _starts(site)
-    if not starts:
-        return _no_build(site)
+    if not starts and not any(CI_FILE.fullmatch(path) for path in site.tree.entries()):
+        return certain("no", "no CI builds this file", _nowhere(site))
     if not heavy(site) and all(light(run) for run in site.runs):
         says = "nothing is installed by a language's tools or compiled" if site.runs else "nothing runs"
         where = site.cite(site.final.head.line, f"{says} while this is built")
         return likely("no", "there is no step that takes long, so a cache would keep next to nothing", where)
+    if not starts:
+        return _no_build(site)
     cold = [start for start in starts if start.cold]
     if cold:
         evidence = tuple(dict.fromkeys(_cite(site, start) for start in cold))
@@ -63,20 +66,22 @@ def probe(site: Site) -> Answer:
     return likely("no", reason, *evidence)
 
 
+def _nowhere(site: Site) -> Evidence:
+    return site.cite(site.final.head.line, "no CI configuration here builds this file")
+
+
 def _no_build(site: Site) -> Answer:
-    where = site.cite(site.final.head.line, "no CI configuration here builds this file")
+    where = _nowhere(site)
     for build in ci.build_sites(site.tree).builds:
         note = build.unsure("dockerfile") if build.ci and build.dockerfile is None else None
-        if note is not None and not re.search(r"inline|piped in|is not in this repository", note.reason):
+        if note is not None and "inline" not in note.reason:
             return unknown(
                 f"{build.path} builds an image from a Dockerfile that is not named there: {note.reason}",
                 "look up which Dockerfile that job builds, and whether it has cache-to/cache-from",
                 where,
                 site.cite(build.line, "builds an image", path=build.path),
             )
-    if any(CI_FILE.fullmatch(path) for path in site.tree.entries()):
-        return likely("no", "no CI was seen to build this file", where)
-    return certain("no", "no CI builds this file", where)
+    return likely("no", "no CI was seen to build this file", where)
 
 
 def _cite(site: Site, start: _Start) -> Evidence:
@@ -104,7 +109,8 @@ def _for_tests(build: BuildSite) -> bool:
 def _start(site: Site, build: BuildSite) -> _Start:
     sure, maybe = Certainty.CERTAIN, Certainty.LIKELY
     if build.keeps_cache:
-        return _Start(build, False, maybe, f"{build.keeps_cache} keeps the cache", build.keeps_cache_line)
+        says = build.keeps_cache if _KEEPS.search(build.keeps_cache) else f"{build.keeps_cache} keeps the cache"
+        return _Start(build, False, maybe, says, build.keeps_cache_line)
     note = build.unsure("cache_to") or build.unsure("cache_from")
     if note is not None and not (build.cache_to and build.cache_from):
         return _Start(build, None, maybe, note.reason, note.line)

@@ -133,7 +133,8 @@ def _step(
     nothing = ""
     if manager.nothing is not None and found in {Action.INSTALL, Action.FETCH, Action.BUILD}:
         content = file_of(look, directory, manager.nothing.file)
-        if content is not None and not manager.nothing.pattern.search(content):
+        more = any(file_of(look, directory, name) is not None for name in manager.members)
+        if content is not None and not more and not manager.nothing.pattern.search(content):
             nothing = f"{manager.nothing.file} declares no dependencies"
     shown = command
     if len(call.words) != len(command.words):
