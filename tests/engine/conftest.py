@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.engine import Engine, why_not
+from tests.engine.engine import NOT_RUN, Engine, why_not
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     reason = why_not()
     if reason:
-        pytest.skip(f"ENGINE TESTS DID NOT RUN, so no patch was built: {reason}")
+        pytest.skip(f"{NOT_RUN}, so no patch was built: {reason}")
     made = Engine()
     try:
         yield made

@@ -22,6 +22,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+NOT_RUN = "ENGINE TESTS DID NOT RUN"
+"""How the reason of every engine test that was left out begins."""
+
 _ASK_SECONDS = 20
 _BUILD_SECONDS = 540
 
