@@ -630,6 +630,57 @@ def _verify(args: argparse.Namespace) -> int:
     return verify_command.run(args, _say, *_root(args))
 
 
+def _gates_arguments(parser: argparse.ArgumentParser) -> None:
+    from coach import gates_command
+
+    gates_command.arguments(parser)
+    parser.epilog = f"{gates_command.NOTES}\n{parser.epilog}"
+
+
+def _gates(args: argparse.Namespace) -> int:
+    from coach import gates_command
+
+    if args.engine and args.path is None and Path(args.engine).is_dir():
+        args.path, args.engine = args.engine, ""  # `--engine .` means the folder: an image is never called like one
+    there = argparse.Namespace(path=args.path or ".", dockerfile=args.dockerfile)
+    return gates_command.run(args, _say, *_root(there), _style(args))
+
+
+# -- coach replay, coach log
+
+
+def _replay_arguments(parser: argparse.ArgumentParser) -> None:
+    from coach import replay_command
+
+    replay_command.arguments(parser)
+    parser.epilog = f"{replay_command.NOTES}\n{parser.epilog}"
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from coach import replay_command
+
+    root, args.dockerfile = _root(args)
+    args.style = None if args.json else _style(args)
+    sys.stdout.write(replay_command.run(args, _say, root, args.dockerfile))
+    return DONE
+
+
+def _log_arguments(parser: argparse.ArgumentParser) -> None:
+    from coach import log_command
+
+    log_command.arguments(parser)
+    parser.epilog = f"{log_command.NOTES}\n{parser.epilog}"
+
+
+def _log(args: argparse.Namespace) -> int:
+    from coach import log_command
+
+    args.style = None if args.json else _style(args)
+    page, code = log_command.run(args, _say)
+    sys.stdout.write(page)
+    return code
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("diagnose", "walk the chart without asking, and print the diagnosis", _diagnose_arguments, _diagnose),
     Command("fix", "print, write or pick the patch for what was found", _fix_arguments, _fix, _FIX_NOTES),
@@ -639,5 +690,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("questions", "list the questions of the chart and their answers", _questions_arguments, _questions),
     Command("schema", "print the JSON Schema of diagnose --json", _no_arguments, _schema),
     Command("verify", "prove the fixes on a real engine: times, image, start", _verify_arguments, _verify),
+    Command("gates", "hold the repository, a build or an image to the quality gates", _gates_arguments, _gates),
+    Command("replay", "what each past commit would have rebuilt, today and patched", _replay_arguments, _replay),
+    Command("log", "read a build log: what it cost, what missed the cache, why", _log_arguments, _log),
     Command("skill", "install, export, locate or validate the agent skill", _skill_arguments, _skill),
 )

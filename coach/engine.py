@@ -188,6 +188,10 @@ class Workshop:
         full.write_bytes(content)
         full.chmod(mode)
 
+    def read(self, full: Path) -> bytes:
+        """Content of a file of a scratch copy."""
+        return full.read_bytes()
+
     def drop(self, folder: Path) -> None:
         """Remove one scratch copy before the end."""
         if not self.keep:

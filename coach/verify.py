@@ -465,7 +465,7 @@ def _gain(fix: str, before: Proof, after: Proof) -> tuple[bool | None, str]:
     if fix in _CI_ONLY:
         return None, f"{_CI_ONLY[fix]}; the image is the same"
     scenarios = {"F2": (Scenario.SOURCE,), "F3": (Scenario.LOCKFILE, Scenario.SOURCE)}.get(
-        fix, (Scenario.SOURCE, Scenario.LOCKFILE, Scenario.UNCHANGED)
+        fix, (Scenario.SOURCE, Scenario.LOCKFILE)
     )
     measured = [one for one in scenarios if before.builds.get(one) and after.builds.get(one)]
     if not measured and fix in ("F2", "F3"):

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None) 
     project = open_project(root, narrow=Narrow(dockerfile, args.context, args.target), answers=args.answer)
     site = one_site(project)
     needs_engine()
-    with Workshop(_reporter(), args.timeout, keep=args.keep) as shop:
+    with Workshop(reporter(), args.timeout, keep=args.keep) as shop:
         states = _given(shop, root, project, site, args) if args.patch else _own(project, site, args)
         if len(states) < 2:
             say("nothing to prove: no fix that could be written was found (coach fix --diff says what is left)")
@@ -137,7 +137,7 @@ def _yes(question: str) -> bool:
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
 
-def _reporter() -> Callable[[str], None]:
+def reporter() -> Callable[[str], None]:
     """Progress within one build: one line that is written over on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         return lambda _: None
@@ -345,7 +345,7 @@ class Bench:
             self._offer(line)
             self.bare = True
             full = folder / self.site.path
-            self.shop.write(full, without_syntax(full.read_bytes()))
+            self.shop.write(full, without_syntax(self.shop.read(full)))
             return self._timed(label, Scenario.COLD, lambda: self._build(folder, scope, cold=True))
 
     def _offer(self, line: str) -> None:
@@ -359,7 +359,7 @@ class Bench:
         self.say(self.notes[-1])
 
     def _touched(self, folder: Path, scope: str, label: str, scenario: Scenario, path: str) -> tuple[Build, ...]:
-        original = (folder / path).read_bytes()
+        original = self.shop.read(folder / path)
         found = []
         for number in range(self.args.runs):
             content = verify.touched(path, original, f"{self.shop.name}{scope}{number}".replace("-", ""))
@@ -408,7 +408,7 @@ def scratch(
     folder = shop.copy(name, root, listed, changes, limit)
     if bare:
         full = folder / sites[0].path
-        shop.write(full, without_syntax(full.read_bytes()))
+        shop.write(full, without_syntax(shop.read(full)))
     return folder
 
 
