@@ -38,6 +38,7 @@ class Heavy:
     run: Run
     says: str
     pinned: bool
+    guarded: bool = False  # it stands behind a condition, and may not run
 
 
 def builds_arm(build: BuildSite) -> bool:
@@ -68,10 +69,11 @@ def heavy(site: Site) -> tuple[Heavy, ...]:
     """Every RUN whose work takes long under emulation: language installs and compilers, not OS packages."""
     found: list[Heavy] = []
     for run in site.runs:
-        step = next((step for step in run.steps if step.action not in (Action.OS, Action.TOOL)), None)
+        steps = [step for step in run.steps if step.action not in (Action.OS, Action.TOOL)]
+        step = next((step for step in steps if not step.command.guarded), steps[0] if steps else None)
         if step is not None:
             words = " ".join(word or "…" for word in step.command.words)
-            found.append(Heavy(run, f"`{words[:60]}`", pinned(site, run.stage)))
+            found.append(Heavy(run, f"`{words[:60]}`", pinned(site, run.stage), step.command.guarded))
             continue
         compiler = next((command.name for command in run.script.commands if command.name in _COMPILERS), None)
         if compiler is not None:

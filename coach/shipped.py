@@ -238,8 +238,13 @@ def os_packages(run: Run) -> Iterator[OsPackages]:
     """Packages installed by ``run`` that are still there when it is done."""
     added: list[tuple[Command, str, tuple[str, ...], str]] = []
     removed: set[str] = set()
-    automatic = False
+    forgotten: dict[int, set[str]] = {}  # apt installs marked automatic, with what was marked manual again
     for command in run.script.commands:
+        if command.name == "apt-mark" and command.words[1:2] == ("auto",):
+            forgotten |= {command.start: set() for command, tool, _, _ in added if tool != "apk"}
+        elif command.name == "apt-mark" and command.words[1:2] == ("manual",):
+            for kept_by_hand in forgotten.values():
+                kept_by_hand.update(word for word in command.words[2:] if word)
         if command.name not in PACKAGE_TOOLS:
             continue
         verb, names, group = _package_words(command)
@@ -247,13 +252,25 @@ def os_packages(run: Run) -> Iterator[OsPackages]:
             added.append((command, command.name, names, group))
         elif verb in _REMOVE:
             removed.update(names)
-            automatic = automatic or verb == "autoremove"
+            if verb == "autoremove" or {"--auto-remove", "--autoremove"} & set(command.words):
+                removed.update(
+                    name
+                    for install, _, found, _ in added
+                    for name in found
+                    if name not in forgotten.get(install.start, {name})
+                )
     for command, tool, names, group in added:
         if group and group in removed:
             continue
         kept = tuple(name for name in names if name not in removed)
         if kept:
             yield OsPackages(run, command, tool, kept)
+
+
+def removes_tools(run: Run) -> bool:
+    """Whether ``run`` takes away again, in the same layer, packages that it installed for its own work."""
+    verbs = {_package_words(command)[0] for command in run.script.commands if command.name in PACKAGE_TOOLS}
+    return bool(verbs & _ADD) and bool(verbs & _REMOVE)
 
 
 def _package_words(command: Command) -> tuple[str, tuple[str, ...], str]:

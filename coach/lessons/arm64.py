@@ -42,6 +42,8 @@ def probe(site: Site) -> Answer:
         reason = f"{slow[0].says} runs emulated for arm64"
         if note is not None:
             return unknown(note.reason, "look up on which machine that job runs", *evidence)
+        if all(item.guarded for item in slow):
+            return likely("qemu", f"{reason}, where its condition holds", *evidence)
         if all(build.emulation_line for build in foreign):
             return certain("qemu", reason, *evidence)
         return likely("qemu", f"{reason}: no arm64 machine was seen, and BuildKit brings emulators along", *evidence)

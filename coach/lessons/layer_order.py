@@ -45,6 +45,8 @@ def probe(site: Site) -> Answer:
 
 
 def _sure(verdict: Verdict) -> bool:
+    if verdict.step.command.guarded:
+        return False  # it may not run at all
     if verdict.culprits:
         return verdict.closure is not None or verdict.step.via != ""
     return any(passed.build is not None for passed in verdict.passed)

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from coach.errors import CoachError, InputError
 from coach.images import Role
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
-from coach.shipped import DevInstall, Shipped, agreed, dev_installs, is_build, later_runtime, variants
+from coach.shipped import (
+    Build,
+    DevInstall,
+    Shipped,
+    agreed,
+    dev_installs,
+    is_build,
+    later_runtime,
+    removes_tools,
+    variants,
+)
 from coach.site import Run, Site
 from coach.split import CannotSplitError, plan, sketch
 from coach.steps import hidden
@@ -72,7 +82,7 @@ def _inside(shipped: Shipped) -> tuple[list[Evidence], bool]:
     site = shipped.site
     found: list[Evidence] = []
     sure = False
-    for build in shipped.builds[:_ENOUGH]:
+    for build in [build for build in shipped.builds if not _cleans_up(build)][:_ENOUGH]:
         via = f" (in {build.via})" if build.via else ""
         instruction = build.run.instruction
         found.append(site.cite(instruction.line, f"`{build.shown}`{via} builds", instruction.end_line))
@@ -101,6 +111,11 @@ def _inside(shipped: Shipped) -> tuple[list[Evidence], bool]:
     return found, sure
 
 
+def _cleans_up(build: Build) -> bool:
+    """Whether the layer that compiles (a server from its sources, say) also drops what it compiled with."""
+    return not build.sure and removes_tools(build.run)
+
+
 def _certainly_dev(dev: DevInstall) -> bool:
     if dev.step.directory is None or dev.step.ecosystem != "node":
         return False
@@ -125,7 +140,12 @@ def _nothing_built(shipped: Shipped, base: Evidence) -> Answer:
     site = shipped.site
     if not shipped.runs:
         return certain("yes", "nothing is built here: files are only added to a base that runs them", base)
-    unseen = [(run, reason) for run in shipped.runs for reason in _unseen(site, run)]
+    clean = [build.run for build in shipped.builds if _cleans_up(build)]
+    unseen = [(run, reason) for run in shipped.runs if run not in clean for reason in _unseen(site, run)]
+    if clean and not unseen:
+        says = "the tools it compiles with are removed in the same layer"
+        cited = dict.fromkeys(site.cite(run.line, says, run.instruction.end_line) for run in clean)
+        return likely("yes", says, *cited, base)
     if unseen:
         run, reason = unseen[0]
         where = site.cite(run.line, "runs something that cannot be followed", run.instruction.end_line)

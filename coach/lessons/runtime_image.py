@@ -152,6 +152,8 @@ def _cite_dev(site: Site, dev: DevInstall) -> list[Evidence]:
 
 def _idle_fetchers(shipped: Shipped) -> list[tuple[OsPackages, tuple[str, ...]]]:
     """``git`` and its like that a RUN of the image uses and nothing else seems to."""
+    if not shipped.installs and not shipped.builds:
+        return []  # not an application that fetched its dependencies: what runs here may well call git
     used = {command.name for run in shipped.runs for command in run.script.commands}
     wanted = " ".join([*_texts(shipped, "HEALTHCHECK"), *_texts(shipped, "CMD"), *_texts(shipped, "ENTRYPOINT")])
     return [

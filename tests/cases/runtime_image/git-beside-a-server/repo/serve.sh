@@ -1,0 +1,2 @@
+#!/bin/sh
+while :; do git -C /opt/blocklists pull; sleep 3600; done
