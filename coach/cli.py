@@ -588,15 +588,21 @@ def _questions(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _schema(_: argparse.Namespace) -> int:
-    from coach.render import json
+def _schema_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "document", nargs="?", choices=("diagnose", "gates", "verify"), default="diagnose", help="default: diagnose"
+    )
 
-    sys.stdout.write(json.schema())
+
+def _schema(args: argparse.Namespace) -> int:
+    if args.document == "gates":
+        from coach.render.gates import schema
+    elif args.document == "verify":
+        from coach.render.verify import schema
+    else:
+        from coach.render.json import schema
+    sys.stdout.write(schema())
     return DONE
-
-
-def _no_arguments(_: argparse.ArgumentParser) -> None:
-    pass
 
 
 # -- coach skill
@@ -688,7 +694,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("explain", "what a FIX code, a question or a section means", _explain_arguments, _explain),
     Command("chart", "print the decision chart, with the walked path when PATH is given", _chart_arguments, _chart),
     Command("questions", "list the questions of the chart and their answers", _questions_arguments, _questions),
-    Command("schema", "print the JSON Schema of diagnose --json", _no_arguments, _schema),
+    Command("schema", "print the JSON Schema of diagnose, gates or verify --json", _schema_arguments, _schema),
     Command("verify", "prove the fixes on a real engine: times, image, start", _verify_arguments, _verify),
     Command("gates", "hold the repository, a build or an image to the quality gates", _gates_arguments, _gates),
     Command("replay", "what each past commit would have rebuilt, today and patched", _replay_arguments, _replay),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 from xml.etree import ElementTree
 
@@ -61,6 +62,11 @@ def summary(checked: Checked) -> str:
 def _title(site: Site | None, image: str) -> str:
     there = named(site.path, site.context, site.target) if site is not None else ""
     return f"{there}, image {image}" if there and image else there or f"image {image}"
+
+
+def schema() -> str:
+    """The JSON Schema of ``json_text``'s output, as shipped."""
+    return resources.files(__package__).joinpath("gates.schema.json").read_text("utf-8")
 
 
 def json_text(checked: Checked, image: str) -> str:

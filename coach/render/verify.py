@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 from statistics import median
 from typing import Any
 
@@ -70,6 +71,11 @@ def _cell(proof: Proof, scenario: Scenario) -> str:
 def _context(proof: Proof) -> str:
     cold = proof.builds.get(Scenario.COLD, ())
     return mb(cold[0].context_bytes) if cold and cold[0].context_bytes is not None else "-"
+
+
+def schema() -> str:
+    """The JSON Schema of ``json_text``'s output, as shipped."""
+    return resources.files(__package__).joinpath("verify.schema.json").read_text("utf-8")
 
 
 def json_text(
