@@ -15,6 +15,7 @@ from coach.replay.commits import SUBMODULE, SYMLINK, Commit, MissingError, Node
 
 _FORMAT = "%x01%H%x00%ct%x00%s"
 _LFS = b"filter=lfs"
+_BATCH = 1000  # contents read in one call
 
 _Logged = tuple[str, int, str, dict[str, Node | None]]
 
@@ -66,19 +67,21 @@ class GitHistory:
     def prefetch(self, names: Iterable[str]) -> None:
         """Read many contents in one call."""
         wanted = [name for name in dict.fromkeys(names) if name not in self._blobs]
-        if not wanted:
-            return
+        for start in range(0, len(wanted), _BATCH):
+            self._fetch(wanted[start : start + _BATCH])
+
+    def _fetch(self, wanted: Sequence[str]) -> None:
         out = repo.git(self._root, "cat-file", "--batch", stdin="".join(f"{name}\n" for name in wanted).encode())
-        self._blobs.update(dict.fromkeys(wanted))
+        if out is None:
+            return  # git gave up: asked again, one by one, by who needs it
         at = 0
         for name in wanted:
-            if out is None:
-                return
             end = out.find(b"\n", at)
             header = out[at:end].split()
             at = end + 1
             if end < 0 or len(header) != 3:
-                continue  # "<id> missing": the clone does not hold it
+                self._blobs[name] = None  # "<id> missing": the clone does not hold it
+                continue
             size = int(header[2])
             self._blobs[name] = out[at : at + size] if header[1] == b"blob" else None
             at += size + 1
@@ -86,7 +89,7 @@ class GitHistory:
     def blob(self, name: str) -> bytes:
         """Content by id. Raises ``MissingError``."""
         self.prefetch([name])
-        found = self._blobs[name]
+        found = self._blobs.get(name)
         if found is None:
             raise MissingError(name)
         return found

@@ -274,16 +274,18 @@ class _Judge:
         return tuple(found)
 
     def _floor(self, verdict: Verdict | None, usable: Sequence[bool], *strips: Sequence[Outcome]) -> int | None:
-        """At how many commits a file changed that the install needs; ``None`` where it needs the project's source.
+        """At how many commits a file changed that the install needs; ``None`` where that cannot be told.
 
-        Never more than what a simulation came to: an install that ran less often needs less than its manifests.
+        Never more than what a simulation came to: an install that ran less often needs less than its manifests. One
+        that compiles, or reads the project's source, has a floor only where a Dockerfile reached it.
         """
-        if verdict is None or verdict.closure is None or verdict.closure.reads_source:
+        if verdict is None or verdict.closure is None:
             return None
-        if verdict.step.action is Action.BUILD:
+        reached = min((_count(strip, usable).at_most for strip in strips if strip), default=0)
+        changed = self._changed(verdict.closure, usable)
+        if (verdict.closure.reads_source or verdict.step.action is Action.BUILD) and reached > changed:
             return None
-        reached = [_count(strip, usable).at_most for strip in strips if strip]
-        return min(self._changed(verdict.closure, usable), *reached)
+        return min(changed, reached)
 
     def _changed(self, closure: Closure, usable: Sequence[bool]) -> int:
         context = Context("", None, self.history.blob)

@@ -57,7 +57,7 @@ class Author:
             (
                 f"COPY --from={name} /made /from/{name}",
                 f"COPY --from={name} /out /from/",
-                f"COPY --link --from={name} /made /linked/",
+                f"COPY --link --from={name} /made /linked-{self.nonce}/",
                 f"RUN --mount=type=bind,from={name},source=/out,target=/mnt/{name} ls /mnt/{name}",
             )
         )
@@ -72,7 +72,7 @@ class Author:
             "COPY docs/*.md /docs/",
             "COPY --chmod=600 b.txt /b",
             "COPY --chown=1:2 src/lib /lib2/",
-            "COPY --link src /l/",
+            f"COPY --link src /l-{self.nonce}/",  # keyed on nothing below it, so other runs would hit
             "COPY link /followed",
             "COPY run.sh /usr/local/bin/",
             "COPY --exclude=*.h src/lib /nohead/",

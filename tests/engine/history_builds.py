@@ -170,6 +170,8 @@ def match(plan: Plan, vertices: Sequence[Mapping[str, Any]]) -> dict[int, Mappin
                 for v in fits
                 if (_NAME.match(v["name"]) or [None, None])[1] in {mine.stage.name, f"stage-{mine.stage.index}"}
             ] or fits
+        # the same text may stand twice where one step's parent is the other's source: the chain comes first
+        fits.sort(key=lambda v: parent is not None and v.get("inputs", ("",))[0] != parent["digest"])
         if fits:
             found[index] = fits[0]
     return found
