@@ -25,6 +25,9 @@ _VALUED = frozenset(
 )
 
 
+COMMANDS = frozenset({"groupadd", "addgroup", "useradd", "adduser", "usermod"})
+
+
 def accounts(commands: Iterable[Command]) -> dict[str, Account]:
     """Users by name after ``commands`` have run, in that order. Users that exist before are not among them."""
     found: dict[str, Account] = {}

@@ -10,7 +10,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from coach import images
-from coach.accounts import Account, accounts
+from coach.accounts import COMMANDS, Account, accounts
 from coach.dockerfile import Instruction, Mount, Stage, State
 from coach.errors import InputError
 from coach.knowledge import managers
@@ -106,7 +106,7 @@ def read(site: Site) -> tuple[Seen, ...]:
         for run in ancestry(site, stage):
             if run.stage.index == stage.index:
                 found[run.instruction.span.start] = _seen(site, run, accounts(commands), stored)
-            commands += run.script.commands
+            commands += (command for command in run.script.commands if command.name in COMMANDS)
             stored |= settings(run.script)
     return tuple(found[start] for start in sorted(found))
 

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from dockerfile_parse import DockerfileParser
@@ -35,6 +36,7 @@ from coach.model import Span
 from coach.stages import BaseConfig, Graph, State
 
 __all__ = [
+    "MAX_INSTRUCTIONS",
     "MAX_LINE",
     "MAX_SIZE",
     "MAX_STAGES",
@@ -57,6 +59,7 @@ __all__ = [
 MAX_SIZE = 4 * 1024 * 1024  # larger files are refused here; BuildKit has no limit of its own
 MAX_LINE = 65_535  # bytes without the newline: Go's bufio.MaxScanTokenSize, above which BuildKit refuses the file
 MAX_STAGES = 1_000  # far above any real file; keeps work on the stage graph bounded
+MAX_INSTRUCTIONS = 3_000  # likewise
 
 _BLANKS = "\t\v\f\r "
 _BLANK_RUN = re.compile(f"[{_BLANKS}]+")
@@ -532,7 +535,8 @@ def parse(content: bytes, path: str = "Dockerfile") -> Dockerfile:
     """The file as BuildKit reads it.
 
     Raises ``InputError`` with the line for what BuildKit refuses, and for files that hold NUL bytes, more than
-    ``MAX_SIZE`` bytes or more than ``MAX_STAGES`` stages. Unknown flags are kept: newer frontends have more.
+    ``MAX_SIZE`` bytes, ``MAX_STAGES`` stages or ``MAX_INSTRUCTIONS`` instructions. Unknown flags are kept: newer
+    frontends have more.
     Source: frontend/dockerfile/parser and frontend/dockerfile/instructions of moby/buildkit.
     """
     nul = content.find(b"\0")
@@ -543,9 +547,11 @@ def parse(content: bytes, path: str = "Dockerfile") -> Dockerfile:
     if len(content) > MAX_SIZE:
         raise InputError(f"the file is larger than {MAX_SIZE} bytes", path)
     reader.directives()
-    logical = list(reader.logical())
+    logical = list(islice(reader.logical(), MAX_INSTRUCTIONS + 1))
     if not logical:
         raise InputError("the file holds no instructions", path, 1)
+    if len(logical) > MAX_INSTRUCTIONS:
+        raise InputError(f"the file has more than {MAX_INSTRUCTIONS} instructions", path, logical[-1].line)
 
     builder = _Builder(reader)
     preamble: list[Instruction] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
@@ -10,6 +11,7 @@ from coach.errors import EditError
 from coach.model import Edit
 
 CONTEXT = 3  # lines of context, as git shows them
+_MOST_PAIRS = 200_000  # of equal lines that difflib has to weigh against each other
 NO_NEWLINE = b"\n\\ No newline at end of file\n"
 Hidden = Callable[[bytes], bool]
 
@@ -73,11 +75,7 @@ def _hunks(old: list[bytes], new: list[bytes], hidden: Hidden) -> list[list[tupl
 
     git wants a line of context below a change unless the change ends the file; above it needs none.
     """
-    # latin-1 maps every byte to one character and back, so difflib compares bytes unharmed
-    matcher = difflib.SequenceMatcher(
-        None, [line.decode("latin-1") for line in old], [line.decode("latin-1") for line in new], autojunk=False
-    )
-    changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+    changes = _changes(old, new)
     groups: list[list[tuple[str, int, int, int, int]]] = []
     for number, (tag, i1, i2, j1, j2) in enumerate(changes):
         if any(map(hidden, old[i1:i2])) or any(map(hidden, new[j1:j2])):
@@ -103,6 +101,32 @@ def _hunks(old: list[bytes], new: list[bytes], hidden: Hidden) -> list[list[tupl
             groups.append([lead])
         groups[-1] += [(tag, i1, i2, j1, j2), trail]
     return groups
+
+
+def _changes(old: list[bytes], new: list[bytes]) -> list[tuple[str, int, int, int, int]]:
+    """What differs, as ``SequenceMatcher`` opcodes. Lines that repeat too often to be told apart are one change."""
+    first, shorter = 0, min(len(old), len(new))
+    while first < shorter and old[first] == new[first]:
+        first += 1
+    last = 0
+    while last < shorter - first and old[-1 - last] == new[-1 - last]:
+        last += 1
+    ours, theirs = old[first : len(old) - last], new[first : len(new) - last]
+    if not ours and not theirs:
+        return []
+    often = Counter(theirs)
+    if not ours or not theirs or sum(often[line] for line in ours) > _MOST_PAIRS:
+        kind = "insert" if not ours else "delete" if not theirs else "replace"
+        return [(kind, first, len(old) - last, first, len(new) - last)]
+    # latin-1 maps every byte to one character and back, so difflib compares bytes unharmed
+    matcher = difflib.SequenceMatcher(
+        None, [line.decode("latin-1") for line in ours], [line.decode("latin-1") for line in theirs], autojunk=False
+    )
+    return [
+        (tag, first + i1, first + i2, first + j1, first + j2)
+        for tag, i1, i2, j1, j2 in matcher.get_opcodes()
+        if tag != "equal"
+    ]
 
 
 def _range(start: int, stop: int) -> str:

@@ -14,6 +14,7 @@ SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) 
 
 _DEEPEST = 50
 _LONGEST_PATTERN_WORK = 1_000_000
+_LONGEST_RESULT = 64 * 1024  # values that grow out of one another double with each; nobody writes such a long one
 _SPECIAL = "@*#?-$!0"
 
 
@@ -25,9 +26,9 @@ class ExpansionError(Exception):
 class Expansion:
     """What became of a word.
 
-    ``text`` is ``None`` when the result hangs on a value nobody knows, or when BuildKit would refuse the word
-    (then ``error`` says why). ``missing`` names, sorted, what was looked up in vain where no alternative was
-    given: each counted as empty.
+    ``text`` is ``None`` when the result hangs on a value nobody knows, grows out of all bounds, or when BuildKit would
+    refuse the word (then ``error`` says why). ``missing`` names, sorted, what was looked up in vain where no
+    alternative was given: each counted as empty.
     """
 
     text: str | None
@@ -103,6 +104,7 @@ class _Lexer:
         self.missing: set[str] = set()
         self.buffer: list[str] = []
         self.depth = 0
+        self.filled = 0
         self.plain = re.compile(f"[^{re.escape(SPACES)}'\"$<}}/{re.escape(escape)}]+")
 
     def lookup(self, name: str) -> tuple[str | None, bool | None]:
@@ -138,6 +140,9 @@ class _Lexer:
                 in_word = True
             elif char == "$":
                 value = self.dollar()
+                self.filled += len(value or "")
+                if self.filled > _LONGEST_RESULT:
+                    raise ExpansionError(f"it grows beyond {_LONGEST_RESULT} characters")
                 out.append(value)
                 for piece in re.split(f"([{re.escape(SPACES)}])", value or ""):
                     if piece and piece in SPACES:
@@ -222,7 +227,11 @@ class _Lexer:
                     out.append('"')
                 return _joined(out)
             if char == "$":
-                out.append(self.dollar())
+                value = self.dollar()
+                self.filled += len(value or "")
+                if self.filled > _LONGEST_RESULT:
+                    raise ExpansionError(f"it grows beyond {_LONGEST_RESULT} characters")
+                out.append(value)
             elif char == escape:
                 self.at += 1
                 if self.raw_escapes:

@@ -161,6 +161,7 @@ class Layers:
         self._ends: dict[int, tuple[Placed, ...]] = {}
         self._brought: dict[int, Brought] = {}
         self._open: set[int] = set()
+        self._copies: dict[int, tuple[Instruction, ...]] = {}
 
     def reaches_context(self, path: str) -> bool:
         """Whether the repository file ``path`` is in the build context, past the ignore file."""
@@ -191,11 +192,16 @@ class Layers:
         parent = self._graph.parent(stage)
         if parent is not None:
             yield from self.end(parent)
-        for instruction in stage.body:
+        for instruction in self._copies_of(stage):
             if stop is not None and instruction.span.start >= stop.span.start:
                 return
-            if instruction.name in ("COPY", "ADD"):
-                yield from self.brought(instruction, stage).placed
+            yield from self.brought(instruction, stage).placed
+
+    def _copies_of(self, stage: Stage) -> tuple[Instruction, ...]:
+        if stage.index not in self._copies:
+            found = tuple(made for made in stage.body if made.name in ("COPY", "ADD"))
+            self._copies[stage.index] = found
+        return self._copies[stage.index]
 
     def view(self, stage: Stage, instruction: Instruction | None = None) -> Mapping[str, str]:
         """Container path → repository path of what stands there, before ``instruction`` (``None``: at the end)."""

@@ -28,6 +28,7 @@ _ANYTHING = "\ue001"
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]")
 _NUMBER = re.compile(r"[+-]?[0-9]+\Z")
 _END = 1 << 60
+_LONGEST_PATH = 4096  # PATH_MAX of Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,4 +521,6 @@ def _workdir(current: str | None, wanted: str | None) -> str | None:
         return clean_path(wanted)
     if current is None or _WINDOWS_PATH.match(current):
         return current if wanted == "" else None
+    if len(current) + len(wanted) > _LONGEST_PATH:
+        return None
     return clean_path(posixpath.join(current, wanted))

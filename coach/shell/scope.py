@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 _MAX_NESTED_DEFAULTS = 8
+_MAX_VALUE = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -141,10 +142,11 @@ def _operand(operand: str, scope: Scope, depth: int) -> str | None:
     if "$" not in operand:
         return tilde(operand, scope)
     parts: list[str] = []
-    at = 0
+    at = length = 0
     for start, end in references(operand):
         value = expand(operand[start:end], scope, depth + 1)
-        if value is None:
+        length += len(value or "")
+        if value is None or length > _MAX_VALUE:
             return None
         parts += [operand[at:start], value]
         at = end

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Beyond these the parser's error recovery turns quadratic in time or memory (measured with tree-sitter 0.26).
 MAX_LENGTH = 256 * 1024
 MAX_OPERATORS = 2000
-MAX_COMMANDS = 2000
+MAX_COMMANDS = 400
 _MAX_NESTED_SCRIPTS = 4
 _MAX_WORD = 64 * 1024
 
@@ -527,6 +527,7 @@ class _Walk:
 
     def _concatenation(self, node: tree_sitter.Node, place: _Place) -> str | None:
         out: list[str] = []
+        length = 0
         for index, child in enumerate(node.children):
             if child.type == "concatenation":
                 return None
@@ -536,11 +537,15 @@ class _Walk:
             if index and child.type == "word" and part.startswith("~"):
                 part = place.text.of(child)
             out.append(part)
+            length += len(part)
+            if length > _MAX_WORD:
+                return None
         return "".join(out)
 
     @staticmethod
     def _string(node: tree_sitter.Node, place: _Place) -> str | None:
         out: list[str] = []
+        length = 0
         at = node.start_byte + (2 if node.type == "translated_string" else 1)
         for child in node.named_children:
             if child.type == "string_content":
@@ -548,7 +553,8 @@ class _Walk:
             if child.type not in {"simple_expansion", "expansion"}:
                 return None
             value = expand(place.text.of(child), place.scope, 0)
-            if value is None:
+            length += len(value or "")
+            if value is None or length > _MAX_WORD:
                 return None
             out += [unquote(place.text.between(at, child.start_byte)), value]
             at = child.end_byte

@@ -19,10 +19,40 @@ if TYPE_CHECKING:
 
 
 def with_fights(found: tuple[PackageStep, ...], script: Script, state: State) -> tuple[PackageStep, ...]:
-    return tuple(replace(step, fights=tuple(_fights(step, script, state))) for step in found)
+    calls = _Calls(script)
+    return tuple(replace(step, fights=tuple(_fights(step, script, state, calls))) for step in found)
 
 
-def _fights(step: PackageStep, script: Script, state: State) -> Iterator[Fight]:
+class _Calls:
+    """The commands of a script that may empty a cache, each looked at once however many steps there are."""
+
+    def __init__(self, script: Script) -> None:
+        self.removing = [command for command in script.commands if command.name in {"rm", "rmdir"}]
+        self._of: dict[str, list[tuple[Command, list[str]]]] = {}
+        self._emptying: dict[tuple[str, tuple[frozenset[str], ...]], list[Command]] = {}
+        for command in script.commands:
+            call = call_of(command)
+            if call is not None:
+                operands = [text for text in call.texts[1:] if text is not None]
+                plain = [text for text in operands if not text.startswith("-") or text in {"--clear"}]
+                self._of.setdefault(call.manager.name, []).append((command, plain))
+
+    def emptying(self, manager: str, wanted: tuple[frozenset[str], ...]) -> list[Command]:
+        """Calls of a manager, or of the program it is a dialect of, whose first operands are the ``wanted`` ones."""
+        if (manager, wanted) not in self._emptying:
+            names = {manager, manager.partition("-")[0]}
+            self._emptying[manager, wanted] = [
+                command
+                for command, plain in sorted(
+                    (one for name in names for one in self._of.get(name, ())), key=lambda one: one[0].start
+                )
+                if len(plain) >= len(wanted)
+                and all(text in allowed for text, allowed in zip(plain, wanted, strict=False))
+            ]
+        return self._emptying[manager, wanted]
+
+
+def _fights(step: PackageStep, script: Script, state: State, calls: _Calls) -> Iterator[Fight]:
     manager = managers()[step.manager]
     followed = bool(step.via_path)
     own = step.command
@@ -36,21 +66,14 @@ def _fights(step: PackageStep, script: Script, state: State) -> Iterator[Fight]:
         elif rule.env:
             yield from _env_fight(rule.env, rule.values, step, state)
         elif not followed:
-            for command in script.commands:
-                call = call_of(command) if command.start >= own.start else None
-                if call is None or call.manager.name not in {step.manager, step.manager.partition("-")[0]}:
-                    continue
-                operands = [text for text in call.texts[1:] if text is not None]
-                plain = [text for text in operands if not text.startswith("-") or text in {"--clear"}]
-                if len(plain) >= len(rule.command) and all(
-                    text in allowed for text, allowed in zip(plain, rule.command, strict=False)
-                ):
+            for command in calls.emptying(step.manager, rule.command):
+                if command.start >= own.start:
                     cut = command.cut or (command.start, command.start)
                     shown = script.source[command.start : command.end]
                     yield Fight(*cut, shown, f"it empties the cache of {step.manager}")
     if not followed:
-        for command in script.commands:
-            if command.name in {"rm", "rmdir"} and command.start >= own.start:
+        for command in calls.removing:
+            if command.start >= own.start:
                 yield from _removals(command, step, script)
 
 
