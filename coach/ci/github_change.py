@@ -358,10 +358,18 @@ def _variant(tree: Tree, build: BuildSite) -> list[str]:
     ]
     given = [{(arg.name, arg.value) for arg in other.build_args if arg.value not in (None, "***")} for other in peers]
     shared = set.intersection(*given) if given else set()
+    # what a matrix fills in differently is one step of the file: its own expression tells the runs apart
+    step = {
+        (arg.name, arg.value)
+        for other in peers
+        if (other.path, other.line) == (build.path, build.line)
+        for arg in other.build_args
+    }
+    fixed = {name for name, _ in step if sum(1 for other, _ in step if other == name) == 1}
     own = [
         arg.value
         for arg in build.build_args
-        if arg.value and arg.value != "***" and (arg.name, arg.value) not in shared
+        if arg.value and arg.value != "***" and arg.name in fixed and (arg.name, arg.value) not in shared
     ]
     return [re.sub(r"[^\w.-]+", "-", value)[:30].strip("-") for value in own if value]
 

@@ -1,0 +1,3 @@
+module example.org/vane
+
+go 1.24
