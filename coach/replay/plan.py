@@ -214,7 +214,7 @@ class _Planner:
     def workdir(self, stage: Stage, instruction: Instruction, place: _Place, state: State, platform: str) -> None:
         wanted = self.text(instruction.value, state)
         absolute = wanted.startswith("/") or _WINDOWS.match(wanted)
-        cwd = wanted if absolute else posixpath.join(place.cwd or "?", wanted)
+        cwd = wanted if absolute else posixpath.join(_cwd(place, state), wanted)
         place.cwd = posixpath.normpath(cwd) if cwd.startswith("/") else cwd
         if place.cwd == "/":
             return
@@ -227,7 +227,7 @@ class _Planner:
         target = words[-1]
         if not target.startswith("/") and not _WINDOWS.match(target):
             kept = "/" if target.endswith(("/", "/.")) or target in (".", "") else ""
-            target = posixpath.normpath(posixpath.join(place.cwd or "?", target)) + kept
+            target = posixpath.normpath(posixpath.join(_cwd(place, state), target)) + kept
         settings = [
             f"{flag.name}={self.text(flag.value, state) if flag.value is not None else ''}"
             for flag in instruction.flags
@@ -301,7 +301,7 @@ class _Planner:
             *self.environment(place, state),
             "meta",
             str(place.user),
-            str(place.cwd),
+            _cwd(place, state),
             platform,
         ]
         for name in ("network", "security", "device"):
@@ -315,8 +315,10 @@ class _Planner:
             options = {name: self.text(value, state) for name, value in mount.options.items()}
             target = options.get("target", "")
             if target and not target.startswith("/"):
-                target = posixpath.join(place.cwd or "?", target)
+                target = posixpath.join(_cwd(place, state), target)
             target = posixpath.normpath(target) if target else ""
+            if mount.type == "secret" and not target and "env" not in options:
+                target = f"/run/secrets/{_secret(options)}"
             mounted.append((target, _mount_key(mount, options, target)))
             source = options.get("source", "")
             if options.get("from"):
@@ -351,12 +353,19 @@ def _mount_key(mount: Mount, options: Mapping[str, str], target: str) -> tuple[s
     if kind == "bind":
         return ("bind", _read_only(options, True))
     if kind in ("secret", "ssh"):
-        name = options.get("id") or posixpath.basename(options.get("source", "")) or "default"
-        place = options.get("target", "" if "env" in options or kind == "ssh" else f"/run/secrets/{name}")
         rest = tuple(f"{key}={options[key]}" for key in ("env", "gid", "mode", "uid") if key in options)
         needed = "required" if options.get("required", "false") == "true" else ""
-        return (kind, name, place, needed, *rest)
+        return (kind, _secret(options), needed, *rest)
     return (kind, *(f"{name}={value}" for name, value in sorted(options.items()) if name not in ("type", "target")))
+
+
+def _secret(options: Mapping[str, str]) -> str:
+    return options.get("id") or posixpath.basename(options.get("source", "")) or "default"
+
+
+def _cwd(place: _Place, state: State) -> str:
+    """The working directory; "?" is whatever the base image brings."""
+    return place.cwd or state.workdir or "?"
 
 
 def _read_only(options: Mapping[str, str], default: bool) -> str:
