@@ -9,7 +9,9 @@ from itertools import islice
 from coach import images
 from coach.errors import CoachError
 from coach.images import ImageFacts, Libc, Role
+from coach.knowledge import native
 from coach.linkage import Linker
+from coach.manifests import python_facts
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
 from coach.shell import parse
 from coach.shipped import (
@@ -209,6 +211,10 @@ def _swap(shipped: Shipped, edits: list[Edit], reasons: list[str], says: list[st
         first = shipped.builds[0]
         left.append(f"`{first.shown}` (line {first.run.line}) needs this base: split build from runtime first.")
         return
+    compiled = _compiled_here(shipped)
+    if compiled:
+        left.append(f"{compiled} is compiled when it is installed, which needs this base: install it in a build stage.")
+        return
     chosen = _counterpart(shipped, left)
     if chosen is None:
         return
@@ -235,6 +241,16 @@ def _swap(shipped: Shipped, edits: list[Edit], reasons: list[str], says: list[st
     reasons.append(
         f"{chosen} holds fewer libraries and commands than {shipped.base_named}; the program may need one of them"
     )
+
+
+def _compiled_here(shipped: Shipped) -> str:
+    """A package without ready-made binaries that the image's own layers install, "" when none is known."""
+    if not any(step.ecosystem == "python" for _, step in shipped.installs):
+        return ""
+    found = python_facts(shipped.site.tree, shipped.site.context).compiled
+    words = {word for _, step in shipped.installs for word in step.command.words if word}
+    named = sorted(words & native.compiled("python").keys())
+    return found[0].name if found else "".join(named[:1])
 
 
 def _counterpart(shipped: Shipped, left: list[str]) -> str | None:
@@ -339,7 +355,9 @@ def _production(shipped: Shipped, edits: list[Edit], reasons: list[str], says: l
         flag = {"uv": ("sync", "--no-dev"), "poetry": ("install", "--only main"), "pdm": ("install", "--prod")}.get(
             step.manager
         )
-        prune = {"npm": "npm prune --omit=dev", "pnpm": "pnpm prune --prod"}.get(step.manager)
+        prune = {"npm": "npm prune --omit=dev", "pnpm": "CI=true pnpm prune --prod"}.get(step.manager)
+        if step.manager == "pnpm" and any(path == f"{step.directory}/pnpm-workspace.yaml" for path in dev.run.files):
+            prune = None  # https://pnpm.io/cli/prune: it does not know workspaces
         if flag is not None and not step.via:
             word = next((word for word in step.command.peeled if word.text == flag[0]), None)
             if word is not None and step.command.exact:

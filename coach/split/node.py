@@ -86,6 +86,10 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
         draft = _built(shipped, project, dev)
     if {"prisma", "@prisma/client"} & project.facts.dependencies.keys() and base.ships_build_tools:
         draft.packages.append("openssl")  # Prisma's engine loads it; the slim image has none
+    addons = sorted({addon.name for facts in project.packages.values() for addon in facts.addons})
+    if addons and base.ships_build_tools:
+        named = ", ".join(addons[:3])
+        draft.reasons.append(f"{named}: compiled code, for which {draft.base} must hold every library that it loads")
     return draft
 
 
@@ -181,7 +185,10 @@ def _built(shipped: Shipped, project: _Project, dev: bool) -> Draft:
         extra = " --ignore-scripts" if production.scriptless(shipped, project.step, project.facts) else ""
     early = not project.verdict.wrong and not project.verdict.doubt
     if early and production.repeatable(project.run, project.step) and (not doubt or extra):
-        draft = _twice(shipped, project, base, last, extra)
+        try:
+            draft = _twice(shipped, project, base, last, extra)
+        except CannotSplitError as error:
+            return _pruned(shipped, project, base, last, str(error))
         if doubt:
             draft.reasons.append(f"{doubt}; no production dependency has an install script, so none is run")
         return draft

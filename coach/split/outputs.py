@@ -333,9 +333,8 @@ class Builds:
 
     def _json(self, directory: str, name: str) -> dict[str, object]:
         text = self._text(directory, name)
-        text = re.sub(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', lambda match: match[1] or "", text, flags=re.S)
         try:
-            data = json.loads(re.sub(r",(\s*[}\]])", r"\1", text)) if text else {}
+            data = json.loads(re.sub(r",(\s*[}\]])", r"\1", _uncommented(text))) if text else {}
         except (ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
@@ -347,6 +346,20 @@ class Builds:
         except InputError:
             return ""
         return content.decode("utf-8", "replace") if len(content) < 1_000_000 else ""
+
+
+def _uncommented(text: str) -> str:
+    """JSON with comments as plain JSON; what follows a comment that does not close is dropped."""
+    kept, at = [], 0
+    for found in re.finditer(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*', text):
+        if found.start() < at or found[0].startswith('"'):
+            continue
+        kept.append(text[at : found.start()])
+        at = found.end()
+        if found[0] == "/*":
+            end = text.find("*/", at)
+            at = end + 2 if end >= 0 else len(text)
+    return "".join([*kept, text[at:]])
 
 
 def _flag(rest: Sequence[str], names: Sequence[str]) -> str | None:
@@ -364,10 +377,11 @@ def extras(builds: Builds, files: Iterable[str]) -> list[str]:
 
     ``files`` are those of the build context. Raises ``UntoldError`` where there are too many to be a short list.
     """
-    roots = sorted(builds.packages, key=len, reverse=True)
     tops: dict[tuple[str, str], list[str]] = {}
     for path in files:
-        root = next((root for root in roots if not root or path.startswith(f"{root}/")), None)
+        root: str | None = posixpath.dirname(path)
+        while root is not None and root not in builds.packages:
+            root = posixpath.dirname(root) if root else None
         if root is not None:
             rest = path[len(root) :].lstrip("/")
             tops.setdefault((root, rest.split("/", 1)[0]), []).append(rest)

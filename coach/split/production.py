@@ -170,7 +170,7 @@ def _mentions(shipped: Shipped, facts: NodeFacts, words: Sequence[str], developm
             text = shipped.site.read(lead + file.removeprefix("./")).decode("utf-8", "replace")
         except InputError:
             return True
-    return any(re.search(rf"['\"]{re.escape(name)}['\"/]", text) for name in development)
+    return bool(development.intersection(re.findall(r"['\"]((?:@[\w.-]{1,200}/)?[\w.-]{1,200})['\"/]", text)))
 
 
 def scriptless(shipped: Shipped, step: PackageStep, facts: NodeFacts) -> bool:

@@ -35,6 +35,7 @@ STARTERS = frozenset(
 )
 _PLACED = frozenset({"--user", "--target", "-t", "--prefix", "--root"})
 _WITHOUT_DEV = {"uv": ("sync", " --no-dev"), "poetry": ("install", " --only main"), "pdm": ("install", " --prod")}
+_MOST_LOCK = 4 * 1024 * 1024
 _LOCKS = ("requirements.txt", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock")
 
 
@@ -56,7 +57,14 @@ def python(shipped: Shipped, workdir: str) -> Draft:
     venv = _environment(shipped, installs) or _own_environment(shipped, installs, draft, workdir)
     _without_dev(shipped, draft)
     _from(shipped, draft, installs, venv, workdir)
-    draft.packages += [name for name in _libraries(shipped) if name not in runtime_packages(shipped)[0]]
+    compiled = _compiled(shipped)
+    libraries = list(dict.fromkeys(library for package in compiled for library in package.run))
+    if base.packages == "apt":
+        draft.packages += [name for name in libraries if name not in runtime_packages(shipped)[0]]
+    unsure = [package.name for package in compiled if not package.run or base.packages != "apt"]
+    if unsure:
+        named = ", ".join(unsure[:3])
+        draft.reasons.append(f"{named}: compiled here, so {draft.base} must hold the libraries that it links against")
     draft.reasons.append(f"the runtime stage has {venv} and no compiler: nothing can be built when the program runs")
     draft.says = f"{draft.base} gets the environment that was built, and the sources; the compiler stays behind."
     return draft
@@ -220,23 +228,21 @@ def _without_dev(shipped: Shipped, draft: Draft) -> None:
         )
 
 
-def _libraries(shipped: Shipped) -> list[str]:
-    """Debian packages that compiled dependencies load when they run."""
-    if shipped.base is None or shipped.base.packages != "apt":
-        return []
+def _compiled(shipped: Shipped) -> list[native.Compiled]:
+    """Dependencies that are compiled when they are installed."""
     known = native.compiled("python")
-    found: dict[str, None] = {}
+    found: set[str] = set()
     for path in shipped.site.context_files():
         name = posixpath.basename(path)
-        kind = "requirements.txt" if re.fullmatch(r".*requirements.*\.txt|base\.txt|prod.*\.txt", name) else name
-        if kind not in _LOCKS and posixpath.basename(posixpath.dirname(path)) != "requirements":
-            continue
+        if name not in _LOCKS:
+            beside = posixpath.basename(posixpath.dirname(path)) == "requirements" and name.endswith(".txt")
+            if not beside and not re.fullmatch(r"[\w.-]*requirements[\w.-]*\.txt", name):
+                continue
+            name = "requirements.txt"
         try:
             content = shipped.site.read(path)
         except InputError:
             continue
-        if len(content) <= 4 * 1024 * 1024:
-            kind = kind if kind in _LOCKS else "requirements.txt"
-            for package in sorted(locked(kind, content.decode("utf-8", "replace")) & set(known)):
-                found |= dict.fromkeys(known[package].run)
-    return list(found)
+        if len(content) <= _MOST_LOCK:
+            found |= locked(name, content.decode("utf-8", "replace")) & set(known)
+    return [known[name] for name in sorted(found)]
