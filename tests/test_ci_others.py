@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from coach.ci import build_sites, systems
+from coach.ci import MARKS, TOOLS, Discovery, build_sites, systems
 from coach.model import BuildSite
+from coach.repo import open_tree
 from coach.tree import MemoryTree
 
 FILES = {"Dockerfile": "FROM a\n", "api/Dockerfile": "FROM a\n"}
@@ -23,6 +26,42 @@ def test_systems_are_found() -> None:
         "azure", "bake", "bitbucket", "buildkite", "circleci", "cloudbuild", "codebuild", "compose", "drone", "github",
         "gitlab", "goreleaser", "jenkins", "scripts", "travis",
     }  # fmt: skip
+    assert not TOOLS & set(systems())
+    assert set(MARKS) <= set(systems())
+
+
+@pytest.mark.parametrize(
+    ("system", "paths"),
+    [
+        ("azure", "azure-pipelines.yml .azurepipelines.yaml Azure_Pipelines-ci.yml .azure/a.yml"),
+        ("azure", "azure-devops/a.yml azuredevops/x/a.yml ci/azdo/a.yml .pipelines/build.yaml"),
+        ("bake", "docker-bake.hcl docker-bake.json sub/Docker-Bake.override.hcl bake.hcl"),
+        ("bitbucket", "bitbucket-pipelines.yml"),
+        ("buildkite", ".buildkite/pipeline.yml buildkite/a.yaml .buildkite/pipelines/a.yml"),
+        ("circleci", ".circleci/config.yml .circleci/config.yaml circle.yml"),
+        ("cloudbuild", "cloudbuild.yaml deploy/CloudBuild.prod.yml"),
+        ("codebuild", "buildspec.yml ci/buildspec-prod.yaml"),
+        ("compose", "compose.yaml docker-compose.yml a/Docker-Compose.dev.yml dockercompose.yml .devcontainer/dev.yml"),
+        ("drone", ".drone.yml .woodpecker.yaml .woodpecker/a.yml .drone/a.yml"),
+        ("github", ".github/workflows/a.yml .gitea/workflows/a.yaml .forgejo/workflows/a.yml"),
+        ("gitlab", ".gitlab-ci.yml"),
+        ("goreleaser", ".goreleaser.yml goreleaser.yaml a/.goreleaser-x.yaml"),
+        ("jenkins", "Jenkinsfile Jenkinsfile.release a/jenkinsfile build.jenkinsfile"),
+        ("travis", ".travis.yml"),
+    ],
+)
+def test_a_system_is_imported_where_it_has_a_file(system: str, paths: str) -> None:
+    for path in paths.split():
+        assert system in systems(MemoryTree({path: b""})), path
+    assert system not in systems(MemoryTree({"Dockerfile": b"", "src/main.go": b"", "README.md": b""}))
+
+
+def test_systems_that_are_not_imported_would_have_found_nothing() -> None:
+    for repository in sorted(Path(__file__).parent.glob("cases/*/*/repo")):
+        tree = open_tree(repository)
+        for name in set(systems()) - set(systems(tree)):
+            found = systems()[name].read(tree)
+            assert found == Discovery(), (repository, name)
 
 
 def test_azure() -> None:

@@ -1,7 +1,8 @@
 """Where and how a repository builds its images: one module per system that says so.
 
 A system is a module of this package with ``read(tree) -> Discovery``; ``<system>_change`` beside it may have
-``change(tree, build, want)`` for the builds that are written in its files. Modules are found, not registered.
+``change(tree, build, want)`` for the builds that are written in its files. Modules are found, not registered; a system
+that ``MARKS`` knows is imported only for a tree that holds a file of its.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
 
-from coach.ci import guidance, textedit
 from coach.ci.nouns import (
     AddCache,
     BuildkitOn,
@@ -40,14 +41,49 @@ __all__ = [
 ]
 
 
-@functools.cache
-def systems() -> dict[str, ModuleType]:
-    """Every module that reads a system, by name."""
+# Words of which at least one stands in the path of every file that a system starts from, whatever its case. They
+# spare the import of those systems that a repository does not use; a module without an entry is always asked.
+MARKS: Mapping[str, tuple[str, ...]] = {
+    "azure": ("azure", "azdo", ".pipelines/"),
+    "bake": ("bake",),
+    "bitbucket": ("bitbucket-pipelines",),
+    "buildkite": ("buildkite/",),
+    "circleci": (".circleci/", "circle.yml"),
+    "cloudbuild": ("cloudbuild",),
+    "codebuild": ("buildspec",),
+    "compose": ("compose", ".devcontainer/"),
+    "drone": (".drone", ".woodpecker"),
+    "github": ("/workflows/",),
+    "gitlab": (".gitlab-ci",),
+    "goreleaser": ("goreleaser",),
+    "jenkins": ("jenkinsfile",),
+    "travis": (".travis",),
+}
+# Modules of this package that are no systems: what systems are read and changed with.
+TOOLS = frozenset(
+    (
+        *("commands", "docker_cli", "expressions", "github_inputs", "github_remote", "github_scope", "github_steps"),
+        *("guidance", "hcl", "jobs", "machine", "nouns", "paths", "recipes", "runners", "textedit", "yamldoc"),
+        "yamledit",
+    )
+)
+
+
+def systems(tree: Tree | None = None) -> dict[str, ModuleType]:
+    """Every module that reads a system, by name; with ``tree``, those that may find something in it."""
+    paths = "" if tree is None else "\n".join(tree.entries()).casefold()
     found = {
-        info.name: importlib.import_module(f"{__name__}.{info.name}")
-        for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name)
+        name: importlib.import_module(f"{__name__}.{name}")
+        for name in _modules()
+        if tree is None or name not in MARKS or any(mark in paths for mark in MARKS[name])
     }
     return {name: module for name, module in found.items() if _reads_trees(module)}
+
+
+@functools.cache
+def _modules() -> tuple[str, ...]:
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    return tuple(name for name in names if name not in TOOLS and not name.endswith("_change"))
 
 
 def _reads_trees(module: ModuleType) -> bool:
@@ -57,7 +93,7 @@ def _reads_trees(module: ModuleType) -> bool:
 
 def build_sites(tree: Tree) -> Discovery:
     """Every place of the repository that builds an image, CI first, then by path and line. Raises nothing."""
-    found = [module.read(tree) for module in systems().values()]
+    found = [module.read(tree) for module in systems(tree).values()]
     builds = [build for discovery in found for build in discovery.builds]
     skipped = {(item.path, item.line): item for discovery in found for item in discovery.skipped}
     return Discovery(
@@ -68,6 +104,8 @@ def build_sites(tree: Tree) -> Discovery:
 
 def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
     """What to write in the build configuration so that ``want`` holds for ``build``; guidance where none is written."""
+    from coach.ci import guidance, textedit
+
     if isinstance(want, DropNoCache):
         return textedit.drop_no_cache(tree, build)
     if isinstance(want, BuildkitOn):

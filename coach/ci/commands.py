@@ -13,14 +13,13 @@ from functools import lru_cache
 from coach import shell
 from coach.ci import docker_cli, paths
 from coach.ci.docker_cli import Arg, Invocation
-from coach.ci.nouns import WORKSPACE, Value, differs_per_commit, static
+from coach.ci.nouns import MAX_SCRIPT, WORKSPACE, Value, differs_per_commit, static
 from coach.errors import InputError
 from coach.model import Tree, is_file
 from coach.redact import credential_name
 
 MAX_DEPTH = 4
 MAX_CALLS = 400
-MAX_SCRIPT = 256 * 1024
 
 INTERESTING = re.compile(
     r"docker|buildx|podman|buildah|nerdctl|kaniko|depot|cosign|notation|gcloud|\baz\b|\bimg\b|finch|qemu|binfmt|bake",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from coach.ci import bake, commands, compose, docker_cli
+from coach.ci import commands, docker_cli
 from coach.ci.docker_cli import Invocation, Place
 from coach.ci.nouns import Value
 from coach.ci.runners import is_self_hosted
@@ -186,8 +186,12 @@ class Machine:
         elif call.verb == "attest":
             self.attested.append((path, line, "cosign attest"))
         elif call.verb == "compose":
+            from coach.ci import compose
+
             self.add(compose.called(self.place(path, line, end_line, cwd), call, env, lines), called_from, called_line)
         elif call.verb == "bake":
+            from coach.ci import bake
+
             self.add(
                 bake.from_command(self.place(path, line, end_line, cwd), call, env, lines), called_from, called_line
             )

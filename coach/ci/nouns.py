@@ -11,6 +11,8 @@ from coach.model import BuildSite, Skipped
 WORKSPACE = "/github/workspace"
 """Stands for the directory a CI job checks the repository out into, whatever it is really called."""
 
+MAX_SCRIPT = 256 * 1024
+"""Bytes of a script beyond which it is not read."""
 
 CI_FILE = re.compile(
     r"\.(?:github|gitea|forgejo)/workflows/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|\.circleci/config\.ya?ml|\.buildkite/.+"
