@@ -78,18 +78,9 @@ def build(
     """The engine's vertices, and the error when it failed ("" otherwise)."""
     docker = shutil.which("docker")
     assert docker is not None
+    called = [docker, "buildx", "build", "--progress=rawjson", "--output=type=cacheonly", *words]
     done = subprocess.run(
-        [
-            docker,
-            "buildx",
-            "build",
-            "--progress=rawjson",
-            "--output=type=cacheonly",
-            *words,
-            "-f",
-            str(folder / dockerfile),
-        ]
-        + [str(folder / context)],
+        [*called, "-f", str(folder / dockerfile), str(folder / context)],
         capture_output=True,
         check=False,
     )
