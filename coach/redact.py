@@ -61,16 +61,61 @@ _HEADER = re.compile(
 )
 _AUTH_SCHEME = re.compile(r"(?P<head>\b(?:bearer|basic)\s+)(?P<value>[A-Za-z0-9+/_.=-]{12,})", re.I)
 _NPMRC = re.compile(r"(?P<head>_(?:authToken|auth|password)\s*=\s*['\"]?)(?P<value>[^\s'\"$][^\s'\"]*)", re.I)
-_VALUE = r"(?:\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s,;&|)}\]]+)"
+_VALUE = r"(?:\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[\"'][^\"'\n]*$|[^\s,;&|)}\]]+)"
 _ASSIGN = re.compile(
-    rf"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{{1,80}})(?P<quote>['\"]?)(?P<sep>\s{{0,9}}[:=]\s{{0,9}})(?P<value>{_VALUE})"
+    rf"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{{1,80}})(?P<quote>['\"]?)(?P<sep>\s{{0,9}}[:=]\s{{0,9}})(?P<value>{_VALUE})",
+    re.M,
 )
+_LAST_PAIR = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,80})=(?P<value>[^=\s]+)$")
+# what is left of a value that holds a sign which might have ended it
+_REST = re.compile(r"(?<=\*\*\*)[,;&|)}\]][^\s'\",;&|)}\]][^\s'\"]*")
 _LEGACY = re.compile(
     r"(?P<head>^\s*(?:ONBUILD\s+)?(?:ENV|ARG|LABEL)\s+)(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<quote>)(?P<sep>\s+)(?P<value>[^\n]+)",
     re.I | re.M,
 )
 _DEFAULT = re.compile(r"(?P<head>\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]{1,80}):?[-=])(?P<value>[^$}\s\"']{1,400})")
-_FLAG = re.compile(rf"(?P<name>--?[A-Za-z][A-Za-z0-9-]{{1,60}})(?P<quote>)(?P<sep>[= ]\s*)(?P<value>{_VALUE})")
+_FLAG = re.compile(
+    r"(?P<name>--?[A-Za-z][A-Za-z0-9-]{1,60})(?P<quote>)"
+    rf"(?P<sep>[= ]\s*|\\?[\"']\s*,\s*(?=\\?[\"']))(?P<value>{_VALUE})",
+    re.M,
+)
+# Words that hold a credential by their place in one command's line: what tells the command, then the place.
+_BARE = r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s'\"`|;&)]+)"
+_PLACES = tuple(
+    (re.compile(command, re.I), re.compile(place, re.I | re.M))
+    for command, place in (
+        (r"\blogin\b|\bsshpass\b|\bnuget\b", rf"(?P<head>\s-p[= ]?\s{{0,9}})(?!assword){_BARE}"),
+        (r"\b(?:mysql|mariadb)", r"(?P<head>\s-p)(?P<value>[^\s'\"]+|'[^']*'|\"[^\"]*\")"),
+        (r"\bopenssl\b", rf"(?P<head>\s-k\s{{1,9}}|\s-pass(?:in|out)?\s{{1,9}}['\"]?pass:){_BARE}"),
+        (
+            r"\b(?:curl|wget|httpie?|lftp|jfrog|jf|svn)\b",
+            r"(?P<head>(?:\s|^|['\"])(?:-u|-U|--user|--proxy-user|-a)(?:[= ]\s{0,9}|['\"]\s*,\s*)?"
+            rf"['\"]?[^\s:'\"-][^\s:'\"]{{0,200}}:){_BARE}",
+        ),
+        (r"\bchpasswd\b", r"(?P<head>[A-Za-z_][A-Za-z0-9_.-]{0,60}:)(?P<value>[^\s'\"|<]+)"),
+        (
+            r"\bpassword-stdin\b|\bpasswd\b|\bsudo\s+-S\b|--with-token\b",
+            rf"(?P<head>\b(?:echo|printf)\s{{1,9}}(?:-[neE]+\s{{1,9}}|['\"]?%s(?:\\n)?['\"]?\s{{1,9}})?){_BARE}",
+        ),
+        (
+            r"\bconfig(?:ure)?\b",
+            rf"(?P<head>(?:\b(?:http-basic|custom-headers)\.\S{{1,200}}\s{{1,9}}\S{{1,200}}\s{{1,9}}"
+            rf"|\b(?:pypi-token|github-oauth|gitlab-token|gitlab-oauth|bearer|forgejo-token)\.\S{{1,200}}\s{{1,9}}"
+            rf"|_(?:authToken|auth|password)['\"]?\s{{1,9}}"
+            r"|(?<=[\s._:-])(?:aws_)?(?:secret_access_key|session_token|password|passwd|token|secret|api[_-]?key)\s{1,9})"
+            rf"){_BARE}",
+        ),
+        (
+            r"\bbundle(?:r)?\b.{0,40}\bconfig\b",
+            r"(?P<head>\s['\"]?[^\s:'\"/-][^\s:'\"/]{0,100}:)(?P<value>[^\s'\"/][^\s'\"]*)",
+        ),
+        (r"\bmachine\b|\blogin\b", rf"(?P<head>\blogin\s{{1,9}}\S{{1,200}}\s{{1,9}}password\s{{1,9}}){_BARE}"),
+        (
+            r"\bidentified\b|\bpassword\b",
+            r"(?P<head>\b(?:identified\s{1,9}by|password)\s{1,9}['\"\\]{1,3})(?P<value>[^'\"\\\n]+)",
+        ),
+    )
+)
 _LONGEST = 20_000
 
 
@@ -108,7 +153,10 @@ def _assigned(match: re.Match[str]) -> str:
     if match.string[max(0, match.start() - 2) : match.start()] == "${":
         return match[0]
     if not credential_name(name) or placeholder(value) or value.startswith(MASK):
-        return match[0]
+        last = _LAST_PAIR.search(value)
+        if last is None or not credential_name(last["name"]) or placeholder(last["value"].rstrip("'\"")):
+            return match[0]
+        return match[0][: len(match[0]) - len(last["value"])] + MASK
     head = match.groupdict().get("head", "")
     return f"{head}{match['name']}{match['quote']}{match['sep']}{MASK}"
 
@@ -133,7 +181,16 @@ def mask(text: str) -> str:
     text = _DEFAULT.sub(_defaulted, text)
     text = _LEGACY.sub(_assigned, text)
     text = _ASSIGN.sub(_assigned, text)
-    return _FLAG.sub(_assigned, text)
+    text = _FLAG.sub(_assigned, text)
+    for command, place in _PLACES:
+        if command.search(text):
+            text = place.sub(_headed, text)
+    return _REST.sub("", text)
+
+
+def mask_lines(text: str) -> str:
+    """``text`` masked line by line, as long as it may be."""
+    return "\n".join(mask(line) for line in text.split("\n"))
 
 
 def holds_secret(line: bytes) -> bool:
@@ -153,6 +210,11 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(
         lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", text
     )
+
+
+def said(text: str) -> str:
+    """A sentence of coach's own that may quote a file: masked and made visible, never cut."""
+    return visible(mask_lines(text))
 
 
 def shown(text: str, limit: int = 240) -> str:

@@ -234,6 +234,7 @@ class Walk:
         except Exception as defect:  # one probe's defect must not take the other decisions down with it
             log.debug("probe %s failed", lesson.NODE, exc_info=True)
             return unknown(f"the probe failed ({type(defect).__name__}), which is a defect of coach", ASK_AROUND)
+        answer = _fit_to_show(answer)
         if answer.choice is not None and answer.choice not in flowchart.choices(self.chart, lesson.NODE):
             return unknown(
                 f"the probe says {answer.choice!r}, which this chart does not offer", ASK_AROUND, *answer.evidence
@@ -410,7 +411,8 @@ class Walk:
         if remedy is None:
             says = "nothing in the repository was found that a patch could change; the section says what to do"
             return Remedy(Safety.SHOW, reasons=(says,))
-        return remedy
+        reasons = tuple(redact.said(reason) for reason in remedy.reasons)
+        return replace(remedy, reasons=reasons, guidance=redact.said(remedy.guidance))
 
     def _foreign_finding(self, node: str, taken: Step | None) -> Finding:
         """A FIX of a chart that no lesson is bound to: its section is the advice."""
@@ -433,6 +435,13 @@ class Walk:
             "",
             (),
         )
+
+
+def _fit_to_show(answer: Answer) -> Answer:
+    """The answer with whatever a lesson quoted in it masked: no lesson has to remember that."""
+    evidence = tuple(replace(one, text=redact.mask(one.text), says=redact.said(one.says)) for one in answer.evidence)
+    reason, how = redact.said(answer.reason), redact.said(answer.how_to_find_out)
+    return replace(answer, evidence=evidence, reason=reason, how_to_find_out=how)
 
 
 def _opening(skill: Skill, heading: str) -> str:

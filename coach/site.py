@@ -215,7 +215,7 @@ def cite(
     lines = content.decode("utf-8", "replace").split("\n")
     line = min(max(line, 1), len(lines))
     last = min(max(end_line or line, line), len(lines))
-    return Evidence(path, line, last, redact.shown(lines[line - 1].lstrip("\ufeff").strip()), redact.visible(says))
+    return Evidence(path, line, last, redact.shown(lines[line - 1].lstrip("\ufeff").strip()), redact.said(says))
 
 
 def _with_home(state: State, home: str | None) -> State:

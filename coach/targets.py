@@ -230,6 +230,7 @@ def _stage_exists(dockerfile: Dockerfile, target: str | None) -> bool:
 def _all(tree: Tree, builds: dict[str, list[BuildSite]], skipped: tuple[Skipped, ...]) -> Targets:
     paths = sorted({*dockerfiles(tree), *(path for path in builds if is_file(tree, path))})
     if not paths:
+        _name_what_is_no_file(tree)
         raise InputError("no Dockerfile found here; name one with --dockerfile")
     sites: list[Site] = []
     passed: list[Skipped] = list(skipped)
@@ -244,6 +245,15 @@ def _all(tree: Tree, builds: dict[str, list[BuildSite]], skipped: tuple[Skipped,
     if not sites:
         raise errors[0]
     return Targets(tuple(sites), tuple(passed))
+
+
+def _name_what_is_no_file(tree: Tree) -> None:
+    for path, entry in tree.entries().items():
+        if entry.kind is not Kind.FILE and looks_like_dockerfile(path) and not _NOT_OURS & set(path.split("/")[:-1]):
+            if entry.kind is Kind.SYMLINK and entry.target is None:
+                raise InputError("a symlink that leads nowhere or out of the repository", path)
+            if entry.kind is Kind.OTHER:
+                raise InputError("neither a file nor a folder: not read", path)
 
 
 def _sites_of(tree: Tree, dockerfile: Dockerfile, builds: list[BuildSite], skipped: tuple[Skipped, ...]) -> list[Site]:
