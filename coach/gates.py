@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from coach import junk, layers
+from coach import junk, layers, redact
 from coach.dockerfile import Instruction
 from coach.errors import InputError
 from coach.measured import Build, BuildStep, Image, is_root, secrets_in
@@ -191,7 +191,7 @@ def runs(step: BuildStep, item: Instruction, site: Site) -> bool:
     """Whether a step of a log is the RUN ``item``: BuildKit names it by its text, a heredoc by its first lines."""
     if item.name != "RUN":
         return False
-    text = " ".join(item.value.split())
+    text = " ".join(redact.mask(item.value).split())
     name = step.command.removeprefix("RUN ").strip()
     stage = site.dockerfile.stages[item.stage or 0]
     named = {stage.name or "", f"stage-{stage.index}", ""}
@@ -567,7 +567,8 @@ def _multi_arch(look: Look) -> Said:
         _for(build.platforms, "amd64") or (not build.platforms and not _arm_named(build.runner)) for build in pushed
     )
     if arm and amd:
-        return Said(Status.PASS, answer.reason, answer.evidence, answer.certainty is Certainty.LIKELY)
+        says = f"built for amd64 and arm64 ({answer.choice})"
+        return Said(Status.PASS, says, answer.evidence, answer.certainty is Certainty.LIKELY)
     lacking = "arm64" if not arm else "amd64"
     if lacking in asked:
         says = f"{asked[lacking].path} runs on {lacking}, and no build makes an image for it"

@@ -20,6 +20,7 @@ from coach.render.text import Style
 from coach.site import Site, build_args
 from coach.verify_command import (
     Say,
+    above,
     agree,
     build_flags,
     needs_engine,
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None, 
     for word in (*args.gate, *args.skip):
         if word not in known():
             raise UsageError(f"there is no gate {word!r}{session.did_you_mean(word, known())}")
+    say = above(say)
     project, sites = _opened(root, dockerfile, args)
     checked: list[tuple[Site | None, Sequence[Result]]]
     image = ""

@@ -78,6 +78,7 @@ def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None) 
     """Measure and judge; ``root`` and ``dockerfile`` are what PATH names. The exit code."""
     if args.runs < 1 or args.timeout <= 0 or args.size_limit <= 0:
         raise UsageError("--runs, --timeout and --size-limit must be positive")
+    say = above(say)
     project = open_project(root, narrow=Narrow(dockerfile, args.context, args.target), answers=args.answer)
     site = one_site(project)
     needs_engine()
@@ -135,6 +136,17 @@ def _yes(question: str) -> bool:
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
+def above(say: Say) -> Say:
+    """``say`` that clears the line of progress first, where there is one."""
+
+    def said(words: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+        say(words)
+
+    return said
 
 
 def reporter() -> Callable[[str], None]:
@@ -386,9 +398,6 @@ class Bench:
 
     def _timed(self, label: str, scenario: Scenario, build: Callable[[], Build]) -> Build:
         done = build()
-        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-        if clear:
-            sys.stderr.write(clear)
         self.say(f"{label}: {scenario} {done.seconds:.1f} s, {done.cached} of {len(done.steps)} steps cached")
         return done
 

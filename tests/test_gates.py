@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 from xml.etree import ElementTree
 
+import pexpect
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -19,7 +21,7 @@ from coach.model import certain
 from coach.project import open_project
 from coach.render import gates as shown
 from coach.render.text import Style
-from tests.repository import coach, write
+from tests.repository import coach, environment, write
 
 NOTHING = Measured()
 PASS, FAIL, UNKNOWN, NOT = Status.PASS, Status.FAIL, Status.UNKNOWN, Status.NOT_APPLICABLE
@@ -402,6 +404,19 @@ def test_nothing_is_built_unasked(root: Path, docker: str, words: tuple[str, ...
     assert done.returncode == 2
     assert "--yes" in done.stderr.splitlines()[-1]
     assert "asked for" not in done.stderr
+
+
+def test_a_no_at_the_terminal_builds_nothing(root: Path, docker: str) -> None:
+    (root / "Dockerfile").write_text(FILE_FAILURES["copy-order"][0]["Dockerfile"])
+    words = ["-m", "coach", "verify", "--fix", "F2"]
+    child = pexpect.spawn(sys.executable, words, cwd=root, env=environment(root, PATH=docker), timeout=60, echo=False)
+    child.expect_exact("Go on? [y/N] ")
+    child.sendline("n")
+    child.expect(pexpect.EOF)
+    child.close()
+
+    assert child.exitstatus == 2
+    assert b"nothing was built" in child.before
 
 
 def test_nothing_to_prove_is_no_failure(root: Path, docker: str) -> None:
