@@ -37,6 +37,7 @@ _STEADY_FOLDER = frozenset(
     {"vendor", "third_party", "patches", ".yarn", ".mvn", "gradle", "certs", "certificates", "docker", ".docker"}
     | {"requirements", "licenses", "prisma", "migrations", ".cargo", "wheels", "wheelhouse", "typings"}
 )
+_TOOL_FOLDER = frozenset({"bin", "scripts", "script", "hack", "ci", ".ci", "tools"})
 _PER_COMMIT_NAME = re.compile(
     r"(?:.*_)?(?:GIT_?(?:SHA|COMMIT|REV|HASH|REF)|COMMIT(?:_?(?:SHA|HASH|ID|REF))?|VCS_REF|REVISION|BUILD_?(?:DATE|TIME|"
     r"TIMESTAMP|NUMBER|NUM|ID)|CACHE_?BUST(?:ER)?|SOURCE_COMMIT)(?:_.*)?",
@@ -103,7 +104,9 @@ def steady(path: str, context: str = "") -> bool:
     """Whether ordinary commits leave ``path`` alone: documentation, configuration, vendored or binary files."""
     relative = path[len(context) :].lstrip("/") if context and path.startswith(context + "/") else path
     folders, name = posixpath.split(relative)
-    return bool(_STEADY_NAME.fullmatch(name)) or bool(_STEADY_FOLDER & set(folders.split("/")))
+    parts = set(folders.split("/"))
+    tool = "." not in name and bool(_TOOL_FOLDER & parts)  # a script without an ending, as `bin/setup`
+    return tool or bool(_STEADY_NAME.fullmatch(name)) or bool(_STEADY_FOLDER & parts)
 
 
 def verdicts(site: Site) -> tuple[Verdict, ...]:

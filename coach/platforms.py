@@ -89,6 +89,13 @@ def light(run: Run) -> bool:
     return all(command.name in _LIGHT or command.start in known for command in run.script.commands)
 
 
+def strangers(run: Run) -> tuple[str, ...]:
+    """Programs that a RUN starts and of which nothing is known, in order."""
+    known = {step.command.start for step in run.steps}
+    names = (command.name for command in run.script.commands if command.start not in known)
+    return tuple(name for name in names if name is not None and name not in _LIGHT | _COMPILERS)
+
+
 def names_target(site: Site, stage: Stage) -> bool:
     """Whether a stage on the builder's platform asks for the platform it builds for."""
     texts = (site.dockerfile.text(item.line, item.end_line) for part in site.graph.chain(stage) for item in part.body)

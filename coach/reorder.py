@@ -44,11 +44,17 @@ _OUTPUTS = frozenset(
 )
 # Variables that change what is compiled, not what is downloaded: in a download they would only split its cache.
 _COMPILES_ONLY = frozenset({"CGO_ENABLED", "GOOS", "GOARCH", "GOARM", "GOAMD64", "GOARM64", "CC", "CXX", "RUSTFLAGS"})
+_CONFIGURED = frozenset({"npm", "pnpm", "yarn", "pip", "pip3", "poetry", "pdm", "bundle", "composer", "conda"})
 _ITEM_STATE = frozenset({"cd", "export", "set", "umask", "source", ".", "unset"})
 
 
 _OF_INSTALLS = re.compile(r"\b(?:install|dependenc(?:y|ies)|manifests?|lockfiles?|packages?)\b", re.I)
 _REFERENCE = re.compile(r"\$\{?(\w+)")
+
+
+def _setting(command: Command) -> bool:
+    """Whether a command only tells a package manager where to look and what to keep (``pnpm config set …``)."""
+    return command.words[1:2] == ("config",) and command.name in _CONFIGURED
 
 
 class CannotReorderError(Exception):
@@ -192,6 +198,7 @@ class _Window:
                     raise CannotReorderError(f"`{verdict.says}` runs only under a condition")
                 continue
             stays = False
+            self._note(self._lost(run, verdict))
             self.closures[id(verdict)] = self._closure_of(verdict, found.first)
             fetches.append(f"{self._head_of(run)}{self._lead_of(run, verdict)}{found.first}")
             self.made.says.append(
@@ -207,6 +214,20 @@ class _Window:
         if stays is False and any(verdict.step.action is Action.INSTALL for verdict in here) and len(here) > 1:
             raise CannotReorderError(f"line {run.line} chains several installs that read the source")
         return stays
+
+    def _lost(self, run: Run, verdict: Verdict) -> list[str]:
+        """What the command that only downloads does without, though it stands before the install in its RUN."""
+        command = verdict.step.command
+        reasons = []
+        if command.guarded:
+            reasons.append(f"`{verdict.says}` runs only under a condition, its download always")
+        tools = [step for step in run.steps if step.action is Action.OS and step.command.item < command.item]
+        if tools and verdict.step.action is Action.INSTALL and verdict.step.ecosystem == "python":
+            reasons.append(
+                f"line {run.line} installs system packages before its install, which the one above it would not "
+                "have: a dependency that has to be compiled would not build there"
+            )
+        return reasons
 
     def _closure_of(self, verdict: Verdict, first: str) -> Closure:
         """What the command that only downloads reads: often less than the whole install."""
@@ -243,8 +264,8 @@ class _Window:
     def _prefix(self, run: Run, item: int) -> str:
         kept = []
         for index, piece in enumerate(run.script.items[:item]):
-            names = {command.name for command in run.script.commands if command.item == index}
-            if names and names <= _ITEM_STATE:
+            commands = [command for command in run.script.commands if command.item == index]
+            if commands and all(command.name in _ITEM_STATE or _setting(command) for command in commands):
                 kept.append(run.script.source[piece.start : piece.end])
         return "".join(f"{text} && " for text in kept)
 

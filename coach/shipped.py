@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _NODE_FLAGS_WITH_VALUE = frozenset(
     {"--filter", "-F", "-C", "--dir", "--prefix", "-w", "--workspace", "--cwd", "--scope"}
 )
 _MAX_VARIANTS = 12
+_ONE_VARIABLE = re.compile(r"\$\{?\w+\}?")
 _NODE_MANAGERS = frozenset({"npm", "pnpm", "yarn", "bun"})
 
 
@@ -211,10 +213,10 @@ def variants(site: Site) -> tuple[Shipped, ...]:
     found: list[tuple[Stage, ...]] = []
     while todo and len(found) + len(todo) <= _MAX_VARIANTS:
         lineage = todo.pop(0)
-        choices = site.graph.candidates(lineage[0])
-        if not choices:
-            found.append(lineage)
-        else:
+        choices = [stage for stage in site.graph.candidates(lineage[0]) if stage.base != lineage[0].base]
+        if not choices or _ONE_VARIABLE.fullmatch(lineage[0].base):
+            found.append(lineage)  # a variable alone names an image as well as a stage
+        if choices:
             todo += [(*site.graph.chain(choice), *lineage) for choice in choices if choice not in lineage]
     return tuple(Shipped(site, lineage) for lineage in found or [site.graph.chain(site.final)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from coach.cache_edits import plan
 from coach.cache_needs import Need, Standing, Survey, env_setters, survey
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.platforms import strangers
 from coach.site import Site
 
 NODE = "cache_mount"
@@ -47,7 +48,13 @@ def _held(site: Site, found: Survey) -> Answer:
         evidence = [_at(site, need, f"`{need.step.label}`: {need.reason}") for need in exempt]
         return answer("yes", f"no step has a package cache to keep: {exempt[0].reason}", *evidence, *doubts)
     nothing = site.cite(site.final.head.line, "no stage that this one needs installs packages with a language's tools")
-    return answer("yes", "nothing is installed by a language's package manager", nothing, *doubts)
+    strange = [
+        site.cite(run.line, f"nothing is known of what `{name}` downloads")
+        for run in site.runs
+        for name in strangers(run)[:1]
+    ]
+    answer = likely if strange else answer
+    return answer("yes", "nothing is installed by a language's package manager", nothing, *doubts, *strange)
 
 
 def _against(site: Site, need: Need) -> list[Evidence]:

@@ -433,16 +433,19 @@ def _uv(gather: Gather, directory: str) -> Closure | None:
 def _uv_projects(gather: Gather, workspace: _Workspace, start: str, no_members: bool) -> None:
     words = gather.words
     verb = next((word for word in words[1:] if word is not None and not word.startswith("-")), "sync")
+    asked = [_normal(name) for name in values(words, "--package") if name is not None]
     if verb in ("lock", "export", "venv", "python", "tree") or flag(words, "--no-sync", "--no-project"):
         chosen: list[str] = []
     elif flag(words, "--all-packages"):
         chosen = [workspace.root, *workspace.members.values()]
     else:
-        named = [workspace.members.get(_normal(name)) for name in values(words, "--package") if name is not None]
+        known = {_normal(workspace.name(workspace.root) or ""): workspace.root, **workspace.members}
+        named = [known.get(name) for name in asked]
         chosen = [found for name in named or [start] if name is not None for found in workspace.installed(name)]
     skipped = {_normal(name) for name in values(words, "--no-install-package") if name is not None}
     for directory in dict.fromkeys(chosen):
-        own = directory in chosen[:1] and not flag(words, "--all-packages")
+        # with several of them asked for, which one counts as "the project" is uv's own affair
+        own = directory in chosen[:1] and not flag(words, "--all-packages") and len(asked) < 2
         path = at(directory, "pyproject.toml")
         if no_members or (own and flag(words, "--no-install-project")) or workspace.name(directory) in skipped:
             continue
