@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from coach import manifests
@@ -29,7 +29,7 @@ _STEADY_NAME = re.compile(
     |(?:webpack|rollup|vite|postcss|tailwind|jest|vitest|svelte|nuxt|next|astro|gulpfile|gruntfile)[^/]*\.[cm]?[jt]s
     |package(?:-lock)?\.json|[^/]*\.lock|lerna\.json|nx\.json|turbo\.json|rush\.json|[^/]*requirements[^/]*\.(?:txt|in)
     |setup\.(?:py|cfg)|pyproject\.toml|go\.(?:mod|sum|work)|cargo\.toml|pom\.xml|[^/]*\.(?:csproj|fsproj|vbproj|sln|slnx|props|targets)
-    |(?:build|settings|init)\.gradle(?:\.kts)?|gradlew?|mvnw|build\.sbt|(?:mix|config|prod|dev|test|runtime)\.exs|rebar\.config|package\.swift|deno\.jsonc?
+    |(?:build|settings|init)\.gradle(?:\.kts)?|gradlew?|mvnw|build\.sbt|mix\.exs|rebar\.config|caddyfile|crontab[^/]*|[^/]*\.vcl|package\.swift|deno\.jsonc?
     |gemfile[^/]*|composer\.json|manifest\.in|py\.typed|bower\.json|project\.json|global\.json|nuget\.config""",
     re.I | re.X,
 )
@@ -43,6 +43,7 @@ _PER_COMMIT_NAME = re.compile(
     r"TIMESTAMP|NUMBER|NUM|ID)|CACHE_?BUST(?:ER)?|SOURCE_COMMIT)(?:_.*)?",
     re.I,
 )
+_BUILD_OUTPUT = frozenset({"dist", "build", "out", "output", ".output", ".next", "target"})
 _EXAMPLES = 3
 # Tools whose projects keep their own source in src/ beside the manifest.
 _SRC_LAYOUT = frozenset({"cargo", "maven", "gradle", "sbt", "swift"})
@@ -102,6 +103,8 @@ class Verdict:
 
 def steady(path: str, context: str = "") -> bool:
     """Whether ordinary commits leave ``path`` alone: documentation, configuration, vendored or binary files."""
+    if path.endswith(".exs") and posixpath.basename(posixpath.dirname(path)) == "config":
+        return True
     relative = path[len(context) :].lstrip("/") if context and path.startswith(context + "/") else path
     folders, name = posixpath.split(relative)
     parts = set(folders.split("/"))
@@ -116,7 +119,7 @@ def verdicts(site: Site) -> tuple[Verdict, ...]:
         for step in run.steps:
             if step.action not in (Action.INSTALL, Action.FETCH, Action.BUILD) or step.offline:
                 continue
-            if _fetched_before(site, run, step, found):
+            if _fetched_before(site, run, step, found) or _of_output(run, step, found):
                 continue
             found.append(_judge(site, run, step))
     return tuple(found)
@@ -135,6 +138,24 @@ def _fetched_before(site: Site, run: Run, step: PackageStep, earlier: Sequence[V
         if same_place and (verdict.step.action is not Action.BUILD or not verdict.wrong):
             return True
     return False
+
+
+def _of_output(run: Run, step: PackageStep, earlier: Sequence[Verdict]) -> bool:
+    """Whether ``step`` installs a manifest that the build itself wrote, as bundlers do beside their output."""
+    here = step.directory
+    if here is None or step.ecosystem != "node" or not _BUILD_OUTPUT & set(here.split("/")):
+        return False
+    above = [posixpath.join(folder, "package.json") for folder in _up_to_output(here)]
+    return not any(path in run.files for path in above) and any(
+        verdict.step.ecosystem == "node" and verdict.run.stage.index == run.stage.index for verdict in earlier
+    )
+
+
+def _up_to_output(folder: str) -> Iterator[str]:
+    """``folder`` and those above it, up to the one that builds write to."""
+    while _BUILD_OUTPUT & set(folder.split("/")):
+        yield folder
+        folder = posixpath.dirname(folder)
 
 
 def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:

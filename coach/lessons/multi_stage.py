@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 
 from coach.errors import CoachError, InputError
@@ -29,6 +30,7 @@ SECTION = "Multi-stage builds"
 ANTI_PATTERN = "Single-stage with build tools"
 
 _ENOUGH = 12  # places of one kind that are cited; more would not change the answer
+_JDK = re.compile(r"(?:openjdk|java-|temurin|zulu|amazon-corretto|jdk)")
 _RUN_FROM_SOURCE = (
     "go run",
     "cargo run",
@@ -94,6 +96,8 @@ def _inside(shipped: Shipped) -> tuple[list[Evidence], bool]:
         found.append(site.cite(instruction.line, says, instruction.end_line))
         sure = sure or _certainly_dev(dev)
     for install, names in shipped.packages_like("compilers")[:_ENOUGH]:
+        if not shipped.installs and not shipped.builds and all(_JDK.match(name) for name in names):
+            continue  # nothing is built here: a JDK runs what was built elsewhere
         if shipped.artefacts and not shipped.installs:
             continue  # whatever is compiled is compiled elsewhere: too much in the image, but split
         instruction = install.run.instruction
