@@ -11,7 +11,6 @@ from coach.errors import CoachError
 from coach.images import ImageFacts, Libc, Role
 from coach.knowledge import native
 from coach.linkage import Linker
-from coach.manifests import python_facts
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
 from coach.shell import parse
 from coach.shipped import (
@@ -247,6 +246,8 @@ def _compiled_here(shipped: Shipped) -> str:
     """A package without ready-made binaries that the image's own layers install, "" when none is known."""
     if not any(step.ecosystem == "python" for _, step in shipped.installs):
         return ""
+    from coach.manifests.python_facts import python_facts
+
     found = python_facts(shipped.site.tree, shipped.site.context).compiled
     words = {word for _, step in shipped.installs for word in step.command.words if word}
     named = sorted(words & native.compiled("python").keys())

@@ -6,12 +6,16 @@ import posixpath
 
 from coach.images import Role
 from coach.shipped import Shipped
-from coach.split import node, program, python
 from coach.split.draft import WORK, CannotSplitError, Split, build_name, text_of
 from coach.split.runtime import assemble
 
 __all__ = ["CannotSplitError", "Split", "plan", "sketch"]
 
+_NODE = frozenset({"node", "npm", "yarn", "pnpm", "next", "npx"})
+_PYTHON = frozenset(
+    {"python", "python3", "gunicorn", "uvicorn", "flask", "fastapi", "celery", "daphne", "hypercorn"}
+    | {"streamlit", "django-admin", "granian", "waitress-serve"}
+)
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv", "hatch", "bun", "deno"})
 
 
@@ -35,13 +39,20 @@ def plan(shipped: Shipped) -> Split:
     workdir = site.graph.state_at_end(stage).workdir
     if workdir is None:
         raise CannotSplitError("the working directory cannot be told")
+    # a repository is in one language: what takes the others apart is not imported for it
+    from coach.split import program
+
     if name == "java" and "-jar" in words:
         draft = program.java(shipped, words)
     elif name == "dotnet" and len(words) > 1 and words[1].endswith(".dll"):
         draft = program.dotnet(shipped, words, workdir)
-    elif name in node.STARTERS:
+    elif name in _NODE:
+        from coach.split import node
+
         draft = node.node(shipped, words, workdir)
-    elif name in python.STARTERS:
+    elif name in _PYTHON:
+        from coach.split import python
+
         draft = python.python(shipped, workdir)
     elif name in _RUNNERS:
         raise CannotSplitError(

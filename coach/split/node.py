@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from coach import order
 from coach.dockerfile import Instruction
-from coach.manifests import NodeFacts
+from coach.manifests.node_facts import NodeFacts
 from coach.model import Edit, Span
 from coach.order import Verdict
 from coach.shell import parse
@@ -35,7 +35,6 @@ from coach.split.outputs import Builds, UntoldError
 from coach.split.production import LifecycleError
 from coach.steps import Action, PackageStep
 
-STARTERS = frozenset({"node", "npm", "yarn", "pnpm", "next", "npx"})
 _DEV_STARTERS = frozenset({"ts-node", "tsx", "nodemon", "ts-node-dev", "vite", "react-scripts", "webpack"})
 _PRUNE = {"npm": "npm prune --omit=dev", "pnpm": "CI=true pnpm prune --prod"}
 
@@ -146,8 +145,8 @@ def _sources(shipped: Shipped, project: _Project, dev: bool) -> Draft:
         try:
             production.check_scripts(shipped, project.step, project.packages)
         except LifecycleError as error:
-            if not production.scriptless(shipped, project.step, project.facts):
-                raise CannotSplitError(str(error)) from None
+            if error.made or not production.scriptless(shipped, project.step, project.facts):
+                return _pruned(shipped, project, draft.base, last_work(shipped.stage), str(error))
             extra = " --ignore-scripts"
             draft.reasons.append(f"{error}; no production dependency has an install script, so none is run")
         draft.edits.append(_flagged(shipped, project.run, changed, extra))
@@ -182,7 +181,8 @@ def _built(shipped: Shipped, project: _Project, dev: bool) -> Draft:
         production.check_scripts(shipped, project.step, project.packages)
     except LifecycleError as error:
         doubt = str(error)
-        extra = " --ignore-scripts" if production.scriptless(shipped, project.step, project.facts) else ""
+        if not error.made and production.scriptless(shipped, project.step, project.facts):
+            extra = " --ignore-scripts"
     early = not project.verdict.wrong and not project.verdict.doubt
     if early and production.repeatable(project.run, project.step) and (not doubt or extra):
         try:

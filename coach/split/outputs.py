@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from coach.errors import InputError
-from coach.manifests import NodeFacts
+from coach.manifests.node_facts import NodeFacts
 from coach.shell import parse
 from coach.site import Site
 
@@ -201,7 +201,9 @@ class Builds:
                     self._script(package, script, depth)
         elif script in self._facts(directory).scripts:
             self._script(directory, script, depth)
-        elif name != "npm":
+        elif name == "npm":
+            raise UntoldError(f"there is no script `{script}`")
+        else:
             self.command([script, *rest[rest.index(script) + 1 :]], directory, depth + 1)
 
     def _members(self) -> list[str]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from coach.errors import InputError
-from coach.manifests import Closure, NodeFacts, node_facts
+from coach.manifests import Closure
 from coach.manifests.node import MEMBER_STAGES, ROOT_STAGES
+from coach.manifests.node_facts import NodeFacts, node_facts
 from coach.model import Tree
 from coach.order import Verdict
 from coach.shell import parse
@@ -32,10 +33,19 @@ _PLAIN = frozenset("npm npx pnpm yarn corepack bun rm mkdir echo set cd export t
 _MANAGERS = frozenset({"npm", "pnpm", "yarn", "bun"})
 _SCRIPTS = {"yarn-berry": "berry"}
 _DEEPEST = 6
+# Scripts for a working copy or for publishing; what an install script does belongs to what is installed.
+_FOR_PEOPLE = frozenset({"prepare", "preprepare", "postprepare", "prepublish", "preinstall", "pnpm:devPreinstall"})
 
 
 class LifecycleError(Exception):
-    """A script that the production install would run needs what that install leaves out."""
+    """A script that the production install would run needs what that install leaves out.
+
+    ``made`` says that the script's work is needed, so that switching scripts off is no way around.
+    """
+
+    def __init__(self, says: str, *, made: bool = False) -> None:
+        super().__init__(says)
+        self.made = made
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,8 @@ def check_scripts(shipped: Shipped, step: PackageStep, packages: Mapping[str, No
     production = {name for facts in packages.values() for name in facts.dependencies}
     development = {name for facts in packages.values() for name in facts.dev_dependencies} - production
     if {"prisma", "@prisma/client"} & production:
-        raise LifecycleError("Prisma's generated client lies in node_modules, where a second install would not have it")
+        says = "Prisma's generated client lies in node_modules, where a second install would not have it"
+        raise LifecycleError(says, made=True)
     for number, facts in enumerate(packages.values()):
         stages = (MEMBER_STAGES if number else ROOT_STAGES).get(family, ())
         if family == "yarn":
@@ -121,7 +132,10 @@ def check_scripts(shipped: Shipped, step: PackageStep, packages: Mapping[str, No
         for stage in stages:
             text = facts.scripts.get(stage, "")
             for program in _needed(shipped, facts, text, production, development, 0):
-                raise LifecycleError(f"the script `{stage}` of {facts.path} runs `{program}`, a development dependency")
+                says = (
+                    f"the script `{stage}` of {facts.path} runs `{program}`, which production dependencies do not bring"
+                )
+                raise LifecycleError(says, made=stage not in _FOR_PEOPLE)
 
 
 def _needed(

@@ -29,10 +29,6 @@ from coach.split.runtime import runtime_packages
 from coach.steps import PackageStep
 
 VENV = "/opt/venv"
-STARTERS = frozenset(
-    {"python", "python3", "gunicorn", "uvicorn", "flask", "fastapi", "celery", "daphne", "hypercorn"}
-    | {"streamlit", "django-admin", "granian", "waitress-serve"}
-)
 _PLACED = frozenset({"--user", "--target", "-t", "--prefix", "--root"})
 _WITHOUT_DEV = {"uv": ("sync", " --no-dev"), "poetry": ("install", " --only main"), "pdm": ("install", " --prod")}
 _MOST_LOCK = 4 * 1024 * 1024
