@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from coach import manifests
-from coach.manifests import Closure, node, rust
+from coach.manifests import Closure
 from coach.model import Safety, Tree
 
 
@@ -138,7 +138,9 @@ def _npm(order: _Order) -> Hoist:
     at = order.verb("ci", "install", "i", "clean-install")
     if order.has("--prefix", "-C", "-w", "--workspace", "--workspaces"):
         return _nothing(order, "the scripts of another directory would have to be run one by one")
-    scripts = manifests.node_facts(order.tree, order.directory).scripts
+    from coach.manifests.node_facts import node_facts
+
+    scripts = node_facts(order.tree, order.directory).scripts
     named = ["install"] if "install" in scripts else [name for name in ("preinstall", "postinstall") if name in scripts]
     named += [name for name in ("prepublish", "prepare") if name in scripts]
     later = " && ".join(("npm rebuild", *(f"npm run {name}" for name in named)))
@@ -150,6 +152,8 @@ def _npm(order: _Order) -> Hoist:
 
 def _yarn(order: _Order) -> Hoist:
     at = order.verb("install")
+    from coach.manifests import node
+
     if node.berry(order.tree, order.directory, order.context):
         return _then_whole(order, order.insert(at, "--mode=skip-build"))
     return _then_whole(order, order.insert(at, "--ignore-scripts"))
@@ -273,6 +277,8 @@ _MOST_STUBS = 10
 
 
 def _cargo(order: _Order) -> Hoist:
+    from coach.manifests import rust
+
     stubs = rust.stubs(order.tree, order.directory, order.context)
     where = order.kept(("--locked", "--frozen"), ("--manifest-path", "--target", "--config"))
     fetch = " ".join((order.raw[0], "fetch", *(word for word in where if word != "--frozen")))

@@ -18,9 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coach import manifests
-from coach.manifests import Closure, closure, go_facts, node_facts, python_facts, rust_facts
+from coach.manifests import HOMES, Closure, closure
+from coach.manifests.compiled_facts import go_facts, rust_facts
 from coach.manifests.files import Files, without_comments
 from coach.manifests.globs import matches
+from coach.manifests.node_facts import node_facts
+from coach.manifests.python_facts import python_facts
 from coach.tree import MemoryTree
 
 CASES = Path(__file__).parent / "manifests"
@@ -157,6 +160,7 @@ def test_every_manager_of_a_project_can_be_asked() -> None:
     known = manifests.managers()
 
     assert {"npm", "yarn", "pnpm", "pip", "uv", "poetry", "go", "cargo", "maven", "gradle", "bundler"} <= known.keys()
+    assert {name: known[name].__name__.rsplit(".")[-1] for name in HOMES} == HOMES
 
 
 def test_a_dot_is_the_root() -> None:

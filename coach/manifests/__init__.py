@@ -1,6 +1,7 @@
 """Which repository files a dependency install really needs, so that copying those alone gives the same result.
 
 Every module of this package that has ``MANAGERS`` and ``closure`` is an ecosystem; it is found, not registered.
+``*_facts`` are what a project's manifests say besides, one module for each language.
 """
 
 from __future__ import annotations
@@ -9,30 +10,25 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Protocol
+from typing import Protocol, cast
 
-from coach.manifests.compiled_facts import Cgo, GoFacts, RustFacts, go_facts, rust_facts
 from coach.manifests.gather import Closure, Request
-from coach.manifests.node_facts import Addon, NodeFacts, node_facts
-from coach.manifests.python_facts import Dependency, PythonFacts, python_facts
 from coach.model import Tree
 
-__all__ = [
-    "Addon",
-    "Cgo",
-    "Closure",
-    "Dependency",
-    "GoFacts",
-    "NodeFacts",
-    "PythonFacts",
-    "RustFacts",
-    "closure",
-    "go_facts",
-    "managers",
-    "node_facts",
-    "python_facts",
-    "rust_facts",
-]
+__all__ = ["HOMES", "Closure", "closure", "managers"]
+
+# The module that knows a manager, for those met most: one ecosystem is imported then, not all of them.
+HOMES = {
+    **dict.fromkeys(("npm", "yarn", "yarn-berry", "pnpm", "bun"), "node"),
+    **dict.fromkeys(("pip", "poetry", "uv", "pdm", "pipenv"), "python"),
+    "go": "golang",
+    "cargo": "rust",
+    "maven": "jvm",
+    "gradle": "jvm",
+    "bundler": "ruby",
+    "composer": "php",
+    "dotnet": "dotnet",
+}
 
 
 class Ecosystem(Protocol):
@@ -55,6 +51,12 @@ def managers() -> dict[str, Ecosystem]:
     return found
 
 
+def _ecosystem(manager: str) -> Ecosystem | None:
+    if manager not in HOMES:
+        return managers().get(manager)
+    return cast(Ecosystem, importlib.import_module(f"{__name__}.{HOMES[manager]}"))
+
+
 def closure(
     tree: Tree,
     manager: str,
@@ -70,7 +72,7 @@ def closure(
     the words into the repository path that stands there. ``None`` when ``directory`` has no manifest
     of that manager, or the manager is not known. Broken and hostile manifests become ``uncertain``; nothing is raised.
     """
-    ecosystem = managers().get(manager)
+    ecosystem = _ecosystem(manager)
     if ecosystem is None:
         return None
     clean = [path.strip("/").removeprefix("./") for path in (directory, context)]
