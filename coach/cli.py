@@ -231,12 +231,24 @@ def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_const", dest="format", const="json", help="same as --format json")
     parser.add_argument("--exit-zero", action="store_true", help="exit 0 whatever was found")
+    parser.add_argument("--log", action="append", default=[], metavar="FILE", help="a build log, as evidence")
+    parser.add_argument("--replay", action="store_true", help="say how often installs reran over the history")
 
 
 def _diagnose(args: argparse.Namespace) -> int:
     from coach.project import exit_code
 
-    report = _open(args).report()
+    project = _open(args)
+    if args.log or args.replay:
+        from dataclasses import replace
+
+        from coach import replay_command
+
+        if args.log:
+            project = replace(project, observe=replay_command.observing(args.log))
+        if args.replay:
+            project = replace(project, count=replay_command.counting(_root(args)[0]))
+    report = project.report()
     sys.stdout.write(_rendered(report, args))
     return DONE if args.exit_zero else exit_code(report)
 
@@ -270,9 +282,9 @@ def _rendered(report: Report, args: argparse.Namespace) -> str:
 def _interactive(args: argparse.Namespace) -> int:
     if args.no_input or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _say("not asking anything here: this is what `coach diagnose` prints")
-        args.format, args.exit_zero = "text", False
+        args.format, args.exit_zero, args.log, args.replay = "text", False, [], False
         return _diagnose(args)
-    from coach import ask, session, state
+    from coach import ask, replay_command, session, state
     from coach.memory import Memory
 
     project = _open(args)
@@ -307,6 +319,7 @@ def _interactive(args: argparse.Namespace) -> int:
         ask_symptom=start is None,
         passed=saved.passed if saved is not None else (),
     )
+    walk.count = replay_command.counting(memory.root, seconds=1.0)
     fresh = project.answers(site)
 
     def save(walk: Walk) -> None:

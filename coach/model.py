@@ -305,10 +305,28 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Reruns:
+    """How often one step ran again over the last ``commits`` commits of the history, replayed.
+
+    Each count is a pair: for certain, and at most. ``floor`` is how often something changed that it truly needs.
+    ``line`` is a line of the Dockerfile (of the patched one for a step that only it has); ``says`` is a sentence.
+    """
+
+    line: int
+    step: str
+    commits: int
+    now: tuple[int, int] | None
+    patched: tuple[int, int] | None
+    floor: int | None
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A FIX the walk reached, with everything a reader needs. ``patch`` is a unified diff, "" for ``SHOW``.
 
-    ``explanation`` is how the section of the skill begins: why this matters, as Markdown.
+    ``explanation`` is how the section of the skill begins: why this matters, as Markdown. ``replay`` is what the
+    repository's history says about it, when it was asked.
     """
 
     id: str
@@ -323,6 +341,7 @@ class Finding:
     patch: str
     files: tuple[str, ...]
     explanation: str = ""
+    replay: tuple[Reruns, ...] = ()
 
 
 class Status(StrEnum):

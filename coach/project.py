@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coach import config, repo, session, targets
 from coach.config import Config
 from coach.course import Course, course, flags
-from coach.model import Report, Safety, Skipped, Source, Status, Tree
+from coach.model import Answer, Finding, Report, Safety, Skipped, Source, Status, Tree
 from coach.session import Choose, Cumulative, Given
 from coach.site import Site
 from coach.targets import Targets
@@ -27,7 +27,10 @@ class Narrow:
 
 @dataclass(frozen=True)
 class Project:
-    """A tree with the course to walk over it. ``start`` is the node to begin at, ``None`` the chart's own entry."""
+    """A tree with the course to walk over it. ``start`` is the node to begin at, ``None`` the chart's own entry.
+
+    ``observe`` is what was seen of real builds of a target, ``count`` adds to a finding what the history says.
+    """
 
     tree: Tree
     course: Course
@@ -35,6 +38,8 @@ class Project:
     flags: Mapping[str, Given] = field(default_factory=dict)
     start: str | None = None
     narrow: Narrow = Narrow()
+    observe: Callable[[Site], Mapping[str, Answer]] = lambda _: {}
+    count: Callable[[Site, Finding], Finding] = lambda _, found: found
 
     def over(self, tree: Tree) -> Project:
         """The same project over another state of its files."""
@@ -65,10 +70,13 @@ class Project:
     def report(self) -> Report:
         """The diagnosis of every target."""
         found, taught = self.found(), self.course
-        diagnoses = [
-            session.diagnose(site, taught.chart, taught.lessons, taught.skill, self.answers(site), self.start)
-            for site in found.sites
-        ]
+        diagnoses = []
+        for site in found.sites:
+            site.observed = self.observe(site)
+            made = session.diagnose(site, taught.chart, taught.lessons, taught.skill, self.answers(site), self.start)
+            fix = self.count(site, made.fix) if made.fix is not None else None
+            further = tuple(self.count(site, one) for one in made.further)
+            diagnoses.append(replace(made, fix=fix, further=further))
         return Report(tuple(diagnoses), found.skipped, found.notes)
 
     def fix(

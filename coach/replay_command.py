@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from coach import misses
 from coach.buildlog import Log, read
 from coach.errors import CoachError, InputError, UsageError
 from coach.history import GitHistory
-from coach.model import Safety
+from coach.model import Answer, Finding, Safety
 from coach.project import Narrow, Project, open_project
-from coach.replay import Patched, Policy, Replay, replay
+from coach.replay import Patched, Policy, Replay, replay, reruns
 from coach.site import Site
 from coach.tree import Overlay
 
 Say = Callable[[str], None]
 
 COMMITS = 200
+_LAYER_ORDER = "layer_order"  # the decision whose findings are about installs that rerun
 _MOST = 100_000
 _LARGEST_LOG = 200_000_000
 
@@ -122,6 +125,57 @@ def patched(
             if mine & set(applied.finding.files) and applied.finding.id not in codes.setdefault(key, []):
                 codes[key].append(applied.finding.id)
     return sites, after, {key: tuple(sorted(found, key=lambda code: (len(code), code))) for key, found in codes.items()}
+
+
+class _TooLongError(Exception):
+    """What was allowed has been used up."""
+
+
+def counting(root: Path, seconds: float | None = None) -> Callable[[Site, Finding], Finding]:
+    """A function that gives a finding on layer order the counts of its installs.
+
+    It changes nothing without git, or where counting takes longer than ``seconds``.
+    """
+    known: list[GitHistory | None] = []
+
+    def count(site: Site, found: Finding) -> Finding:
+        if found.node != _LAYER_ORDER:
+            return found
+        if not known:
+            try:
+                known.append(GitHistory(root, COMMITS))
+            except CoachError:
+                known.append(None)
+        history = known[0]
+        if history is None or len(history.commits) < 2:
+            return found
+        end = None if seconds is None else time.monotonic() + seconds
+
+        def check(what: str, number: int, total: int) -> None:  # noqa: ARG001 - the shape of a progress call
+            if end is not None and time.monotonic() > end:
+                raise _TooLongError
+
+        try:
+            edits = found.remedy.edits
+            with_patch = Patched(site.after(edits), (found.id,)) if edits else None
+            return dataclasses.replace(found, replay=reruns(history, site, with_patch, check))
+        except (CoachError, _TooLongError):
+            return found
+
+    return count
+
+
+def observing(logs: Sequence[str]) -> Callable[[Site], Mapping[str, Answer]]:
+    """A function that says what build logs prove about the decisions on a target; later logs add to earlier ones."""
+    opened = [("standard input" if path == "-" else Path(path).name, *read_log(path)) for path in logs]
+
+    def observe(site: Site) -> Mapping[str, Answer]:
+        found: dict[str, Answer] = {}
+        for path, log, content in opened:
+            found |= misses.observed(log, content, path, site)
+        return found
+
+    return observe
 
 
 def read_log(path: str) -> tuple[Log, bytes]:

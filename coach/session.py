@@ -172,6 +172,7 @@ class Walk:
         self.lessons = bind(chart, lessons)
         self.answers = dict(answers or {})
         self.passed = set(passed)
+        self.count: Callable[[Site, Finding], Finding] = lambda _, found: found
         self._probed: dict[str, Answer] = {}
         self._path: list[tuple[str, Step | None]] = []
         self.here = self._settle(start or flowchart.entry(chart))
@@ -223,8 +224,19 @@ class Walk:
         if lesson is None:
             return None
         if node not in self._probed:
-            self._probed[node] = self._ask_probe(lesson)
+            self._probed[node] = self._with_observed(node, self._ask_probe(lesson))
         return self._probed[node]
+
+    def _with_observed(self, node: str, answer: Answer) -> Answer:
+        """The probe's answer together with what was seen of real builds, which only outdoes a guess."""
+        seen = self.site.observed.get(node)
+        if seen is None or (seen.choice is not None and seen.choice not in flowchart.choices(self.chart, node)):
+            return answer
+        if seen.choice is None or seen.choice == answer.choice:
+            return replace(answer, evidence=(*answer.evidence, *seen.evidence))
+        if answer.certainty is Certainty.CERTAIN:
+            return answer
+        return replace(seen, evidence=(*seen.evidence, *answer.evidence))
 
     def _ask_probe(self, lesson: Lesson) -> Answer:
         try:
@@ -376,7 +388,10 @@ class Walk:
     # -- what a FIX says
 
     def finding(self) -> Finding:
-        """The FIX the walk stands at, with its patch against the site's tree."""
+        """The FIX the walk stands at, with its patch against the site's tree, and what ``count`` adds to it."""
+        return self.count(self.site, self._finding())
+
+    def _finding(self) -> Finding:
         taken = self._path[-1][1] if self._path else None
         node = taken.node if taken is not None else self.here
         lesson = self.lessons.get(node)

@@ -13,7 +13,7 @@ from coach.dockerfile import parse as parse_dockerfile
 from coach.dockerignore import IgnoreFile
 from coach.errors import InputError
 from coach.layers import Layers, Placed
-from coach.model import BuildSite, Edit, Evidence, Skipped, Tree, is_file
+from coach.model import Answer, BuildSite, Edit, Evidence, Skipped, Tree, is_file
 from coach.shell import Script, parse, parse_argv
 from coach.steps import PackageStep, settings, steps
 from coach.tree import Overlay
@@ -70,8 +70,9 @@ class Run:
 class Site:
     """A Dockerfile as it is built: ``context`` is a repository path ("" the root), ``target`` a stage or ``None``.
 
-    ``builds`` are the sites that build it. Everything derived is computed once, on first use. Raises
-    ``InputError`` where BuildKit refuses the file or the target.
+    ``builds`` are the sites that build it. ``observed`` is what was seen of real builds, by decision: an answer
+    without a choice only brings evidence. ``passed`` are the build arguments that are known to be passed. Everything
+    derived is computed once, on first use. Raises ``InputError`` where BuildKit refuses the file or the target.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Site:
         ignore: IgnoreFile | None = None,
         context_says: Evidence | None = None,
         skipped: tuple[Skipped, ...] = (),
+        observed: Mapping[str, Answer] | None = None,
     ) -> None:
         self.tree = tree
         self.dockerfile = dockerfile
@@ -94,7 +96,9 @@ class Site:
         self.ignore = ignore
         self.context_says = context_says
         self.skipped = skipped
-        self.graph = Graph(dockerfile, target, build_args(builds, _defaults(dockerfile)), _base_config)
+        self.observed: Mapping[str, Answer] = observed or {}
+        self.passed = build_args(builds, _defaults(dockerfile))
+        self.graph = Graph(dockerfile, target, self.passed, _base_config)
 
     @property
     def path(self) -> str:

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from coach import __version__
-from coach.model import Diagnosis, Evidence, Finding, Question, Report, Skipped, Step
+from coach.model import Diagnosis, Evidence, Finding, Question, Report, Reruns, Skipped, Step
 
 SCHEMA_VERSION = "1"
 
@@ -62,8 +62,11 @@ def target(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def finding(found: Finding) -> dict[str, Any]:
-    """A FIX. ``patch`` is "" when nothing can be written, or nothing can be shown without a secret."""
-    return {
+    """A FIX. ``patch`` is "" when nothing can be written, or nothing can be shown without a secret.
+
+    ``replay`` is there only when the history was asked.
+    """
+    made = {
         "id": found.id,
         "node": found.node,
         "title": found.title,
@@ -79,6 +82,25 @@ def finding(found: Finding) -> dict[str, Any]:
         "guidance": found.remedy.guidance,
         "explanation": found.explanation,
     }
+    if found.replay:
+        made["replay"] = [_reruns(one) for one in found.replay]
+    return made
+
+
+def _reruns(one: Reruns) -> dict[str, Any]:
+    return {
+        "line": one.line,
+        "step": one.step,
+        "commits": one.commits,
+        "now": _bounds(one.now),
+        "with_patch": _bounds(one.patched),
+        "floor": one.floor,
+        "says": one.says,
+    }
+
+
+def _bounds(pair: tuple[int, int] | None) -> dict[str, int] | None:
+    return None if pair is None else {"ran": pair[0], "at_most": pair[1]}
 
 
 def question(asked: Question) -> dict[str, Any]:

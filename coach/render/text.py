@@ -164,6 +164,8 @@ def finding(page: Page, found: Finding, pattern: AntiPattern | None = None, *, m
         sure = "" if found.certainty is Certainty.CERTAIN else "likely: "
         page.line(2, f"why: {sure}{found.reason}")
     evidence(page, 4, found.evidence)
+    for one in found.replay:
+        page.line(2, ("history: ", "bold"), one.says)
     if found.section:
         # a FIX of another skill has its section as guidance, and no page of ours
         hint = f"  (coach explain {found.id})" if found.anti_pattern else ""

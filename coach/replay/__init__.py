@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from coach.replay.cache import Outcome, Policy
-from coach.replay.report import Patched, Replay, StepReplay, replay, sentence, summary
+from coach.replay.report import Patched, Replay, StepReplay, replay, reruns, sentence, summary
 
-__all__ = ["Outcome", "Patched", "Policy", "Replay", "StepReplay", "replay", "sentence", "summary"]
+__all__ = ["Outcome", "Patched", "Policy", "Replay", "StepReplay", "replay", "reruns", "sentence", "summary"]

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from coach import images, order, redact
 from coach.dockerfile import Instruction
 from coach.manifests import Closure
+from coach.model import Reruns
 from coach.order import Verdict
 from coach.replay.align import Kind, align, stage_name
 from coach.replay.cache import Outcome, Policy
 from coach.replay.commits import Commit, History, Node
 from coach.replay.context import Context, digest
 from coach.replay.simulate import Arguments, AsItWas, Fixed, Run, simulate
-from coach.site import Site, build_args
+from coach.site import Site
 from coach.steps import Action
 
 TOP_CAUSES = 5
@@ -112,7 +113,7 @@ class Patched:
 def arguments(site: Site) -> Arguments:
     """How the repository builds the target, as far as it tells."""
     moving = frozenset(arg.name for build in site.builds for arg in build.build_args if arg.per_commit)
-    return Arguments(site.context, site.target, build_args(site.builds), moving, images.base_config)
+    return Arguments(site.context, site.target, site.passed, moving, images.base_config)
 
 
 def fixed(site: Site, files: Mapping[str, bytes] | None = None) -> Fixed:
@@ -435,15 +436,49 @@ def _kinds(installs: Mapping[int, Verdict]) -> dict[int, Kind]:
     return {at: (found.step.manager, found.step.action.value, found.directory) for at, found in installs.items()}
 
 
-def summary(history: History, site: Site, patched: Patched | None = None) -> tuple[StepReplay, ...]:
-    """The installs of the target that reran, the most often first: what a finding on layer order may cite."""
-    found = replay(history, site, patched, policies=(), as_it_was=False)
+def summary(
+    history: History,
+    site: Site,
+    patched: Patched | None = None,
+    progress: Callable[[str, int, int], None] = lambda _, __, ___: None,
+) -> tuple[StepReplay, ...]:
+    """The installs of the target that reran, the most often first, then those that only the patch has.
+
+    What a finding on layer order may cite.
+    """
+    found = replay(history, site, patched, policies=(), as_it_was=False, progress=progress)
     ran = [step for step in found.steps if step.install and step.now.at_most]
-    return tuple(sorted(ran, key=lambda step: -step.now.at_most))
+    new = [step for step in found.new_steps if step.install]
+    return (*sorted(ran, key=lambda step: -step.now.at_most), *new)
+
+
+def reruns(
+    history: History,
+    site: Site,
+    patched: Patched | None = None,
+    progress: Callable[[str, int, int], None] = lambda _, __, ___: None,
+) -> tuple[Reruns, ...]:
+    """``summary`` as a finding carries it."""
+    found = summary(history, site, patched, progress)
+    return tuple(
+        Reruns(
+            step.line_after or step.line if new else step.line,
+            redact.visible(step.install),
+            step.counted,
+            None if new else (step.now.ran, step.now.at_most),
+            (step.after.ran, step.after.at_most) if step.after is not None else None,
+            step.floor,
+            sentence(step),
+        )
+        for step in found
+        for new in [not step.strip]
+    )
 
 
 def sentence(step: StepReplay) -> str:
     """One install's count in words."""
+    if not step.strip:
+        return f"`{redact.visible(step.install)}` is new in this patch: it would have run on {step.after} of them"
     commits = f"your last {step.counted} commits"
     if step.counted < len(step.strip):
         commits = f"the {step.counted} of your last {len(step.strip)} commits that have the files it is given"
