@@ -182,7 +182,8 @@ class _Window:
         for verdict in here:
             assert verdict.closure is not None
             command = verdict.step.command
-            if any(step.command.start == command.start and step is not verdict.step for step in run.steps):
+            mine = (command.start, verdict.step.via)
+            if any((step.command.start, step.via) == mine and step is not verdict.step for step in run.steps):
                 raise CannotReorderError(f"one command of line {run.line} downloads and builds")
             raw = [word.raw for word in command.peeled]
             found = hoist.hoist(

@@ -15,7 +15,7 @@ from coach.errors import InputError
 from coach.layers import Layers, Placed
 from coach.model import Answer, BuildSite, Edit, Evidence, Skipped, Tree, is_file
 from coach.shell import Script, parse, parse_argv
-from coach.steps import PackageStep, settings, steps
+from coach.steps import Hidden, PackageStep, hidden, settings, steps
 from coach.tree import Overlay
 
 
@@ -154,6 +154,10 @@ class Site:
         bare = Run(stage, instruction, state, mounted, script, (), home, self.layers, body)
         found = steps(script, _with_home(state, home), lambda path: self._look(bare, path), stored)
         return Run(stage, instruction, state, mounted, script, found, home, self.layers, body)
+
+    def hidden(self, run: Run) -> tuple[Hidden, ...]:
+        """Commands of ``run`` that could not be followed although they may install packages."""
+        return hidden(run.script, run.state, lambda path: self._look(run, path))
 
     def _look(self, run: Run, path: str) -> tuple[str, bytes] | None:
         source = run.files.get(posixpath.normpath(path))

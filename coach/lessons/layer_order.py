@@ -37,6 +37,10 @@ def probe(site: Site) -> Answer:
         )
     if not judged:
         where = site.cite(site.final.head.line, "no step of this build installs from a manifest")
+        unread = [run for run in site.runs if run.script.broken or site.hidden(run)]
+        if unread:
+            dark = site.cite(unread[0].line, "a command here cannot be followed", unread[0].instruction.end_line)
+            return likely("yes", "nothing was seen to install from a manifest", where, dark)
         return certain("yes", "nothing is installed from a manifest, so nothing can stand in the wrong order", where)
     right = tuple(site.cite(v.run.line, f"`{v.says}` sees {_seen(v)}", v.run.instruction.end_line) for v in judged)
     if any(verdict.steady or verdict.closure is None or verdict.closure.uncertain for verdict in judged):

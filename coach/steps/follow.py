@@ -14,6 +14,10 @@ from coach.steps.caches import MAX_FILE, file_of, joined
 from coach.steps.nouns import Hidden, Look
 
 _MAX_DEPTH = 4
+# How scripts name the folder they lie in. On one line, so that lines keep their numbers.
+_OWN_FOLDER = re.compile(
+    r"""\$\(dirname[ ]+(?:--[ ]+)?(["']?)\$(?:0|\{0\}|BASH_SOURCE|\{BASH_SOURCE(?:\[0\])?\})\1[ ]*\)"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def _follow_script(
         return None
     if len(content) > MAX_FILE or _too_deep(via, place):
         return Hidden(outer, f"{source} is too large or nested too deep to be followed")
-    text = content.decode("utf-8", "replace")
+    text = _OWN_FOLDER.sub(lambda _: posixpath.dirname(place), content.decode("utf-8", "replace"))
     script = parse(text, command.env, command.cwd)
     deeper = replace(via, path=source, outer=outer, trail=(*via.trail, place))
     return [((inner,), replace(deeper, line=text.count("\n", 0, inner.start) + 1)) for inner in script.commands]
