@@ -135,13 +135,22 @@ def _environment(shipped: Shipped, installs: Sequence[tuple[Run, PackageStep]]) 
     if found == {None} and len(made) == 1:
         (own,) = made
         for run, _ in installs:
-            path = run.state.names().get("PATH") or ""
-            if not path.startswith(f"{own}/bin:"):
+            if not _enters(shipped, run, own):
                 raise CannotSplitError(f"whether line {run.line} installs into {own} cannot be told")
         return own
     if len(found) == 1 and (venv := next(iter(found))) and venv.startswith("/"):
         return posixpath.normpath(venv)
     raise CannotSplitError("which virtual environment is filled cannot be told")
+
+
+def _enters(shipped: Shipped, run: Run, environment: str) -> bool:
+    """Whether an ENV above ``run`` puts the environment's commands first."""
+    return any(
+        key == "PATH" and (value or "").strip("\"'").startswith(f"{environment}/bin:")
+        for found in shipped.stage.body
+        if found.name == "ENV" and found.span.start < run.instruction.span.start
+        for key, value in found.pairs
+    )
 
 
 def _made_for_pip(shipped: Shipped, installs: Sequence[tuple[Run, PackageStep]], draft: Draft) -> None:
