@@ -256,16 +256,17 @@ def _clusters(made: Plan) -> Iterator[tuple[RunPlan, PackageStep, CacheDir]]:
 
 
 def _offline_partners(site: Site, made: Plan, seen: dict[int, Seen]) -> None:
-    """An offline step reads what an earlier one fetched: it gets the same mount."""
+    """An offline step, or one that compiles, reads what an earlier one fetched: it gets the same mount."""
     for planned, step, cache in list(_clusters(made)):
         for one in seen.values():
             if not _after(site, planned.run, one.run):
                 continue
             for other in one.steps:
-                same = other.manager == step.manager and other.offline and not other.vendored and not other.nothing
+                same = other.manager == step.manager and not other.vendored and not other.nothing
                 twin = next((item for item in other.caches if item.path == cache.path), None)
                 reads = other.action in {Action.INSTALL, Action.FETCH} or cache.role == "shared"
-                if same and twin is not None and reads:
+                compiles = other.action is Action.BUILD  # perhaps with a mount for what it compiles only
+                if same and twin is not None and reads and (other.offline or compiles):
                     partner = _planned(made, one)
                     partner.why.append(f"`{other.label}`, which reads what line {planned.run.line} fetched")
                     _add(site, made, partner, other, twin, required=True)

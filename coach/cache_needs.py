@@ -210,7 +210,7 @@ def _judge(site: Site, one: Seen, step: PackageStep, files: Mapping[str, str], e
         return Need(run, step, standing, fights=step.fights, mount=holder, reason=_elsewhere(site, one, step, required))
     compiled = [cache for cache in step.caches if cache.role == "compile"]
     for target, mount in targets:
-        if target is not None and any(holds(target, cache) for cache in compiled):
+        if target is not None and any(holds(target, cache) for cache in compiled) and not _in_a_mount(missing, earlier):
             says = f"its mount keeps what is compiled, but not {missing[0].path or 'the packages'}"
             return Need(run, step, Standing.FOUGHT if step.fights else Standing.HELD, (), step.fights, mount, says)
     doubt = _doubt(site, run, missing, targets, one)
@@ -236,6 +236,16 @@ def _fed(step: PackageStep, required: Sequence[CacheDir], earlier: Sequence[Need
         and (need.mount is not None and need.standing is not Standing.BARE)
         and wanted & {cache.path for cache in need.step.caches}
         for need in earlier
+    )
+
+
+def _in_a_mount(missing: Sequence[CacheDir], earlier: Sequence[Need]) -> bool:
+    """Whether an earlier step left the packages in a cache mount, so that they are in no layer below."""
+    return any(
+        target is not None and holds(target, cache)
+        for need in earlier
+        for target, _ in mounted(need.run)
+        for cache in missing
     )
 
 

@@ -201,7 +201,9 @@ class _Window:
             stays = False
             self._note(self._lost(run, verdict))
             self.closures[id(verdict)] = self._closure_of(verdict, found.first)
-            fetches.append(f"{self._head_of(run)}{self._lead_of(run, verdict)}{found.first}")
+            before, joiner, last = found.first.rpartition(" && ")
+            lead, own = self._lead_of(run, verdict)
+            fetches.append(f"{self._head_of(run)}{lead}{before}{joiner}{own}{last}")
             self.made.says.append(
                 f"`{found.first}` downloads before the source is there; line {run.line} does the rest."
             )
@@ -252,13 +254,13 @@ class _Window:
             return "RUN "
         return self.doc.content[start:end].decode("utf-8", "surrogateescape")
 
-    def _lead_of(self, run: Run, verdict: Verdict) -> str:
+    def _lead_of(self, run: Run, verdict: Verdict) -> tuple[str, str]:
         """``cd`` and ``export`` items that stand before the command in its RUN, and its own assignments."""
         command = verdict.step.command
         if verdict.step.via:
             here = self.site.graph.state(run.instruction).workdir
-            return f"cd {shlex.quote(command.cwd)} && " if command.cwd not in (None, here) else ""
-        return self._prefix(run, command.item) + "".join(
+            return (f"cd {shlex.quote(command.cwd)} && " if command.cwd not in (None, here) else ""), ""
+        return self._prefix(run, command.item), "".join(
             f"{name}={word.raw} " for name, word in command.assignments if name not in _COMPILES_ONLY
         )
 
