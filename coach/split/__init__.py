@@ -16,6 +16,7 @@ _PYTHON = frozenset(
     {"python", "python3", "gunicorn", "uvicorn", "flask", "fastapi", "celery", "daphne", "hypercorn"}
     | {"streamlit", "django-admin", "granian", "waitress-serve"}
 )
+_INITS = frozenset({"tini", "dumb-init", "catatonit"})
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv", "hatch", "bun", "deno"})
 
 
@@ -75,8 +76,10 @@ def _start_words(shipped: Shipped) -> list[str]:
     if any(word is None for word in words[:1]):
         raise CannotSplitError("the container's command is a variable")
     texts = [word or "" for word in words]
-    while posixpath.basename(texts[0]) in ("tini", "dumb-init") and len(texts) > 1:
-        texts = [word for word in texts[1:] if word != "--"] if texts[1] != "-g" else texts[2:]
+    if posixpath.basename(texts[0]) in _INITS:
+        texts = [word for word in texts[1:] if not word.startswith("-")]
+        if not texts:
+            raise CannotSplitError("what the container's init starts is not told")
     view = shipped.site.layers.view(shipped.stage)
     state = shipped.site.graph.state_at_end(shipped.stage)
     place = posixpath.normpath(posixpath.join(state.workdir or "/", texts[0]))
