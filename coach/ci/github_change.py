@@ -350,7 +350,7 @@ def _scope(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> str:
 
 
 def _variant(tree: Tree, build: BuildSite) -> list[str]:
-    """What tells this build from others of the same file: static arguments that not all of them pass."""
+    """What tells this build from others of the same file: static arguments or platforms that not all of them have."""
     from coach.ci import github
 
     peers = [
@@ -371,6 +371,9 @@ def _variant(tree: Tree, build: BuildSite) -> list[str]:
         for arg in build.build_args
         if arg.value and arg.value != "***" and arg.name in fixed and (arg.name, arg.value) not in shared
     ]
+    alone = all((other.path, other.line) != (build.path, build.line) for other in peers if other != build)
+    if alone and build.platforms and any(other.platforms != build.platforms for other in peers):
+        own.append("-".join(platform.removeprefix("linux/") for platform in build.platforms))
     return [re.sub(r"[^\w.-]+", "-", value)[:30].strip("-") for value in own if value]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from coach import ci
 from coach.ci.nouns import CI_FILE, AddCache
-from coach.model import Answer, BuildSite, CacheRef, Certainty, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.model import Answer, BuildSite, CacheRef, Certainty, Edit, Evidence, Remedy, Safety, certain, likely, unknown
 from coach.platforms import heavy, light
 from coach.remedies import joined
 from coach.site import Site
@@ -185,7 +185,15 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
             guidance="Export with `--cache-to type=registry,ref=<image>:cache,mode=max`, import with `--cache-from`.",
         )
     multi = len(site.graph.reachable) > 1
-    return joined(ci.change(site.tree, build, AddCache(multi, scope(site))) for build in cold)
+    made = [(build, ci.change(site.tree, build, AddCache(multi, scope(site)))) for build in cold]
+    ways: dict[tuple[str, int], set[tuple[Edit, ...]]] = {}
+    for build, remedied in made:
+        ways.setdefault((build.path, build.line), set()).add(remedied.edits)
+    several = next((place for place, edits in ways.items() if len(edits) > 1), None)
+    if several is not None:
+        says = f"line {several[1]} of {several[0]} builds several images, each of which needs a cache of its own"
+        return Remedy(Safety.SHOW, reasons=(says,), guidance=joined(remedied for _, remedied in made).guidance)
+    return joined(remedied for _, remedied in made)
 
 
 def scope(site: Site) -> str:
