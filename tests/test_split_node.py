@@ -155,15 +155,33 @@ def test_no_patch_where_a_production_install_is_not_certain(
         lines(text, {lock.split()[0]: "", "package.json": package(**more), **TSCONFIG, **files})
 
 
-def test_owners_are_kept() -> None:
-    text = EARLY.format(lock="package-lock.json", install="npm ci", build="npm run build").replace(
-        "COPY ", "COPY --chown=node:node "
-    )
+@pytest.mark.parametrize(
+    ("change", "deps", "built"),
+    [
+        (("COPY ", "COPY --chown=node:node "), "", ""),  # npm ran as root: what it made is root's
+        (("COPY package", "USER node\nCOPY package"), "--chown=node ", "--chown=node "),
+        (("RUN npm run", "RUN chown -R 1000:1000 /app\nRUN npm run"), "--chown=1000:1000 ", "--chown=1000:1000 "),
+        (("RUN npm run", "USER node\nRUN npm run"), "", "--chown=node "),
+    ],
+)
+def test_owners_are_kept(change: tuple[str, str], deps: str, built: str) -> None:
+    text = EARLY.format(lock="package-lock.json", install="npm ci", build="npm run build").replace(*change)
 
     made = lines(text, {"package.json": package(), "package-lock.json": json.dumps(NPM_LOCK), **TSCONFIG})
 
-    assert "COPY --from=prod-deps --chown=node:node /app /app" in made
-    assert "COPY --from=build --chown=node:node /app/dist /app/dist" in made
+    assert f"COPY --from=prod-deps {deps}/app /app" in made
+    assert f"COPY --from=build {built}/app/dist /app/dist" in made
+
+
+def test_a_command_that_starts_pnpm_starts_the_program_itself() -> None:
+    text = EARLY.format(lock="pnpm-lock.yaml", install="pnpm i", build="pnpm build").replace(
+        'CMD ["node", "dist/a.js"]', "CMD pnpm start"
+    )
+    scripts = {"build": "tsc", "start": "node --enable-source-maps dist/a.js"}
+
+    made = lines(text, {"package.json": package(scripts=scripts), "pnpm-lock.yaml": "", **TSCONFIG})
+
+    assert made[-1] == 'CMD ["node", "--enable-source-maps", "dist/a.js"]'
 
 
 def test_a_manifest_that_was_only_mounted_is_copied() -> None:

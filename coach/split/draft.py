@@ -12,6 +12,7 @@ from coach.dockerfile import Instruction, Stage
 from coach.errors import InputError
 from coach.model import Edit, Span
 from coach.shipped import Shipped
+from coach.site import Run
 
 WORK = frozenset({"RUN", "COPY", "ADD"})
 _DOWNLOADERS = frozenset({"curl", "wget", "add-apt-repository", "gpg", "aria2c"})
@@ -153,33 +154,30 @@ def plain_words(text: str) -> list[str] | None:
     return words or None
 
 
-def owner_of(shipped: Shipped, workdir: str) -> str:
-    """Who owns what is copied into ``workdir``, as a value for ``--chown``; "" for root.
+def owner_of(shipped: Shipped, workdir: str, run: Run | None, *, copied: bool = False) -> str:
+    """Who owns what ``run`` made in ``workdir``, as a value for ``--chown``; "" for root.
 
-    COPY between stages makes everything root's again. Raises ``CannotSplitError`` where several own parts of it.
+    COPY between stages makes everything root's again. With ``copied`` the files that COPY brought count as well: the
+    last one that fills ``workdir`` decides.
     """
-    owners: set[str] = set()
+    owner = ""
     for found in shipped.stage.body:
-        if found.name in ("COPY", "ADD") and found.words:
+        if copied and found.name in ("COPY", "ADD") and found.words:
             state = shipped.site.graph.state(found)
             target = state.expand(found.words[-1]).text
-            if target is not None and below(posixpath.normpath(posixpath.join(state.workdir or "/", target)), workdir):
+            if target is not None and posixpath.normpath(posixpath.join(state.workdir or "/", target)) == workdir:
                 flag = found.flag("chown")
-                owners.add((flag.value if flag is not None else None) or "")
-    for run in shipped.runs:
-        if run.stage.index != shipped.stage.index:
-            continue
-        for command in run.script.commands:
+                owner = (flag.value if flag is not None else None) or ""
+    if run is not None and run.state.user not in (None, "", "root", "0"):
+        owner = run.state.user or ""
+    for other in shipped.runs:
+        for command in other.script.commands:
             words = [word or "" for word in command.words]
             plain = [word for word in words[1:] if not word.startswith("-")]
             places = {posixpath.normpath(posixpath.join(command.cwd or "/", word)) for word in plain[1:]}
             if command.name == "chown" and workdir in places and any(w in ("-R", "--recursive") for w in words):
-                owners = {plain[0]}
-    if len(owners) > 1:
-        named = sorted(owners)
-        raise CannotSplitError(f"{workdir} belongs to {' and '.join(name or 'root' for name in named)} in parts")
-    owner = owners.pop() if owners else ""
-    return "" if owner.split(":")[0] in ("root", "0") else owner
+                owner = plain[0]
+    return "" if owner.split(":")[0] in ("root", "0") or "$" in owner else owner
 
 
 def insertion(shipped: Shipped, found: Instruction) -> int:

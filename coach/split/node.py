@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from coach.split.production import LifecycleError
 from coach.steps import Action, PackageStep
 
 _DEV_STARTERS = frozenset({"ts-node", "tsx", "nodemon", "ts-node-dev", "vite", "react-scripts", "webpack"})
+_PRELOADS = frozenset({"-r", "--require", "--import", "--loader", "--experimental-loader"})
 _PRUNE = {"npm": "npm prune --omit=dev", "pnpm": "CI=true pnpm prune --prod"}
 
 
@@ -83,6 +85,7 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
         draft = _sources(shipped, project, dev)
     else:
         draft = _built(shipped, project, dev)
+    _direct(shipped, project, draft, words)
     if {"prisma", "@prisma/client"} & project.facts.dependencies.keys() and base.ships_build_tools:
         draft.packages.append("openssl")  # Prisma's engine loads it; the slim image has none
     addons = sorted({addon.name for facts in project.packages.values() for addon in facts.addons})
@@ -102,7 +105,9 @@ def _project(shipped: Shipped, words: Sequence[str], workdir: str) -> _Project:
     verdict = next((one for one in order.verdicts(shipped.site) if one.step.command is step.command), None)
     if verdict is None or verdict.closure is None:
         raise CannotSplitError("the manifests of the install were not found in the repository")
-    return _Project(run, step, verdict, production.packages_of(shipped.site.tree, verdict), entry, workdir)
+    packages = production.packages_of(shipped.site.tree, verdict)
+    _brought(entry, packages)
+    return _Project(run, step, verdict, packages, entry, workdir)
 
 
 def _entry(words: Sequence[str], manifest: dict[str, object], manager: str) -> list[str]:
@@ -110,10 +115,6 @@ def _entry(words: Sequence[str], manifest: dict[str, object], manager: str) -> l
     texts = list(words)
     name = posixpath.basename(texts[0])
     if name in ("npm", "yarn", "pnpm"):
-        if name == "pnpm" or (name == "yarn" and manager == "yarn-berry"):
-            raise CannotSplitError(
-                f"the command starts {name}, which the runtime image does not have: start node itself"
-            )
         plain = [word for word in texts[1:] if not word.startswith("-")]
         script = plain[1] if plain[:1] in (["run"], ["run-script"]) and len(plain) > 1 else "".join(plain[:1])
         scripts = manifest.get("scripts")
@@ -123,6 +124,12 @@ def _entry(words: Sequence[str], manifest: dict[str, object], manager: str) -> l
         commands = [command for command in parse(text).commands if command.name]
         if len(commands) != 1:
             raise CannotSplitError(f"the script {script!r} runs several commands")
+        if _lacked(name, manager):
+            hooks = isinstance(scripts, dict) and {f"pre{script}", f"post{script}"} & scripts.keys()
+            if commands[0].assignments or hooks or words[-1] != script or None in commands[0].words:
+                raise CannotSplitError(
+                    f"the command starts {name}, which the runtime image does not have: start node itself"
+                )
         texts = [word or "" for word in commands[0].words]
         name = posixpath.basename(texts[0])
     if name == "npx":
@@ -130,6 +137,43 @@ def _entry(words: Sequence[str], manifest: dict[str, object], manager: str) -> l
     if not texts or posixpath.basename(texts[0]) in _DEV_STARTERS:
         raise CannotSplitError("the command runs a development tool, not a build")
     return texts
+
+
+def _lacked(name: str, manager: str) -> bool:
+    """Whether a package manager is one that an image of Node.js does not bring."""
+    return name == "pnpm" or (name == "yarn" and manager == "yarn-berry")
+
+
+def _direct(shipped: Shipped, project: _Project, draft: Draft, words: Sequence[str]) -> None:
+    """Name the program itself where the command starts it through a package manager that stays behind."""
+    name, said = posixpath.basename(words[0]), shipped.start.command
+    if not _lacked(name, project.step.manager):
+        return
+    entry = list(project.entry)
+    if said is None or shipped.start.entrypoint is not None or said.span.start < draft.last.span.start:
+        raise CannotSplitError(f"the command starts {name}, which the runtime image does not have: start node itself")
+    if entry[0] != "node":
+        if "/" in entry[0]:
+            raise CannotSplitError(f"{entry[0]} is no command of a package")
+        entry[0] = f"node_modules/.bin/{entry[0]}"
+    start, end = said.offset(0), said.offset(len(said.value) - 1) + 1
+    draft.edits.append(Edit(shipped.site.path, Span(start, end), json.dumps(entry).encode()))
+    draft.reasons.append(f"the container starts {entry[0]} itself: the runtime image has no {name}")
+
+
+def _brought(entry: Sequence[str], packages: dict[str, NodeFacts]) -> None:
+    """Raise when the program, or a module it preloads, comes with a development dependency."""
+    production = {name for facts in packages.values() for name in facts.dependencies}
+    development = {name for facts in packages.values() for name in facts.dev_dependencies} - production
+    name = posixpath.basename(entry[0])
+    if name != "node" and not any(package == name or package.endswith(f"/{name}") for package in production):
+        raise CannotSplitError(f"the container starts {name}, which no production dependency brings")
+    for at, word in enumerate(entry[:-1]):
+        wanted = entry[at + 1]
+        if word in _PRELOADS and not wanted.startswith((".", "/")):
+            package = "/".join(wanted.split("/")[: 2 if wanted.startswith("@") else 1])
+            if package in development:
+                raise CannotSplitError(f"the container preloads {package}, a development dependency")
 
 
 # ---- the program runs from its sources
@@ -151,7 +195,7 @@ def _sources(shipped: Shipped, project: _Project, dev: bool) -> Draft:
             draft.reasons.append(f"{error}; no production dependency has an install script, so none is run")
         draft.edits.append(_flagged(shipped, project.run, changed, extra))
         draft.reasons.append("every devDependency is left out: the program must not need one to run")
-    draft.take(project.workdir, owner=owner_of(shipped, project.workdir))
+    draft.take(project.workdir, owner=owner_of(shipped, project.workdir, project.run))
     draft.says = f"The dependencies are installed as before; {draft.base} gets them and the sources."
     if not draft.reasons:
         draft.reasons.append(f"{draft.base} holds no compiler: what compiles at run time does not work any more")
@@ -211,7 +255,7 @@ def _twice(shipped: Shipped, project: _Project, base: str, last: Instruction, ex
     blank = [] if content[:at].replace(b"\r", b"").endswith((b"\n\n", b"\\\n\n")) else [""]
     lines = [f"FROM {deps} AS {prod}", again.decode("utf-8", "surrogateescape"), "", f"FROM {deps} AS {name}"]
     draft.edits.append(inserted(shipped, at, [*blank, *lines]))
-    owner = owner_of(shipped, project.workdir)
+    owner = owner_of(shipped, project.workdir, run)
     draft.takes.append(Take(prod, project.workdir, project.workdir, owner))
     _take(shipped, project, draft, prod)
     shown = " ".join(word or "…" for word in project.step.command.words)[:60]
@@ -239,14 +283,16 @@ def _pruned(shipped: Shipped, project: _Project, base: str, last: Instruction, d
 
 def _take(shipped: Shipped, project: _Project, draft: Draft, prod: str) -> None:
     """Copies of what was built: folders that builds are known to fill, else everything."""
-    owner = owner_of(shipped, project.workdir)
+    last = shipped.runs[-1]
+    owner = owner_of(shipped, project.workdir, last)
+    whole = owner_of(shipped, project.workdir, last, copied=True)
     try:
         made = _made(shipped, project)
     except UntoldError as error:
         if prod:
             folders = " ".join(project.environments)
             draft.before.append(f"RUN rm -rf {folders}")
-        draft.take(project.workdir, owner=owner)
+        draft.take(project.workdir, owner=whole)
         draft.reasons.append(f"all of {project.workdir} is copied: {error}")
         return
     kept: list[str] = []
@@ -259,7 +305,7 @@ def _take(shipped: Shipped, project: _Project, draft: Draft, prod: str) -> None:
             kept.append(posixpath.join(project.place(directory), "node_modules"))
     if not prod and len(project.packages) > 1:
         # which packages of a workspace have a node_modules of their own is not known beforehand
-        draft.take(project.workdir, owner=owner)
+        draft.take(project.workdir, owner=whole)
         draft.reasons.append(f"all of {project.workdir} is copied: its packages keep dependencies in several places")
         return
     for path in [*kept, *made]:
@@ -308,6 +354,7 @@ def _starts_in(project: _Project, made: Sequence[str]) -> bool:
         return any(path.endswith("/.next") for path in made)
     if name != "node":
         return False
-    file = next((word for word in project.entry[1:] if word and not word.startswith("-")), "")
+    words = [word for at, word in enumerate(project.entry) if at and project.entry[at - 1] not in _PRELOADS]
+    file = next((word for word in words if word and not word.startswith("-")), "")
     path = posixpath.normpath(posixpath.join(project.workdir, file))
     return bool(file) and any(below(path, folder) for folder in made)

@@ -90,7 +90,7 @@ def _from(shipped: Shipped, draft: Draft, installs: Sequence[tuple[Run, PackageS
         return
     if not (venv + "/").startswith(workdir.rstrip("/") + "/"):
         draft.take(venv)
-    draft.take(workdir, owner=owner_of(shipped, workdir))
+    draft.take(workdir, owner=owner_of(shipped, workdir, shipped.runs[-1], copied=True))
     draft.reasons.append(f"all of {workdir} is copied, since it runs from its sources")
 
 
