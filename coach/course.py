@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coach import lessons, repo, session, skill
+from coach import repo, skill
 from coach.errors import ChartError, SkillError, UsageError
-from coach.flowchart import load_chart
-from coach.lessons import Lesson
 from coach.model import Kind, Source
-from coach.session import Given
 from coach.skill import Skill
 
 if TYPE_CHECKING:
     from coach.flowchart import Chart
+    from coach.lessons import Lesson
+    from coach.session import Given
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Course:
 
 def shipped_folder() -> Path:
     """Where the shipped skill lies: inside the package, or beside it in a checkout. Raises ``SkillError``."""
-    package = Path(str(resources.files("coach")))
+    package = Path(__file__).parent
     for folder in (package / "_skill", package.parent / "skill"):
         if (folder / "SKILL.md").is_file():
             return folder
@@ -46,7 +44,8 @@ def shipped_files() -> dict[str, bytes]:
 
 def own_skill() -> Skill:
     """The skill that is shipped with coach."""
-    return read_skill(str(shipped_folder()))
+    file = shipped_folder() / "SKILL.md"
+    return skill.load_shipped(_text(str(file), repo.read_if_there(file.parent, file.name) or b""), str(file))
 
 
 def read_skill(file: str | None) -> Skill:
@@ -57,14 +56,21 @@ def read_skill(file: str | None) -> Skill:
     content = repo.read_if_there(path.parent, path.name)
     if content is None:
         raise UsageError("no such file", file)
+    return skill.load(_text(file, content), file)
+
+
+def _text(file: str, content: bytes) -> str:
     try:
-        return skill.load(content.decode("utf-8"), file)
+        return content.decode("utf-8")
     except UnicodeDecodeError:
         raise SkillError("not UTF-8", file) from None
 
 
 def course(file: str | None = None) -> Course:
     """The skill at ``file`` made ready to be walked. Raises ``ChartError`` with the line in the SKILL.md."""
+    from coach import lessons
+    from coach.flowchart import load_chart
+
     found = read_skill(file)
     try:
         chart = load_chart(found.chart_text)
@@ -75,10 +81,12 @@ def course(file: str | None = None) -> Course:
 
 def flags(taught: Course, words: Sequence[str]) -> dict[str, Given]:
     """``NODE=CHOICE`` words as answers. Raises ``UsageError`` for what the chart does not know."""
+    from coach import session
+
     found = {}
     for word in words:
         node, equals, choice = word.partition("=")
         if not equals:
             raise UsageError(f"--answer takes NODE=CHOICE, not {word!r}")
-        found[node] = Given(session.check_answer(taught.chart, node, choice), Source.FLAG)
+        found[node] = session.Given(session.check_answer(taught.chart, node, choice), Source.FLAG)
     return found

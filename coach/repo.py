@@ -11,7 +11,6 @@ from pathlib import Path
 
 from coach.errors import InputError, UsageError
 from coach.model import Entry, Kind
-from coach.targets import discover as discover
 
 # Directories whose content nobody edits by hand. Their size is counted, their files are not listed.
 OPAQUE = frozenset(

@@ -16,8 +16,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from coach.errors import InputError, SkillError
@@ -27,21 +28,20 @@ if TYPE_CHECKING:
 
 MAX_CHARS = 250_000
 
-_FENCE = re.compile(r"-{3}[ \t]*")
-_ANTI_PATTERNS = re.compile(r"anti[- ]?patterns?\b", re.IGNORECASE)
-_GATES = re.compile(r"quality gates?\b", re.IGNORECASE)
-_WORKED = re.compile(r"worked example\b", re.IGNORECASE)
-_CAPABILITIES = re.compile(r"(core )?capabilities\b", re.IGNORECASE)
-_JUMP = re.compile(r"\bjump\b", re.IGNORECASE)
-_PART = re.compile(
-    r"[ \t]{0,8}(?:[-*+][ \t]{1,4})?\*\*(Symptom|Diagnosis|Fix)[ \t]?(?::\*\*|\*\*[ \t]?:)", re.IGNORECASE
-)
-_LINK = re.compile(r"\[([^\[\]\n]{0,300})\]\(([^()\s]{1,500})\)")
-_ARROW = re.compile(r"[ \t]*(?:→|⇒|->|=>|:|—|–)[ \t]*$")
-_CODE_ID = re.compile(r"`([A-Za-z0-9_.-]{1,80})`[ \t]*:[ \t]*")
-_GATE = re.compile(r"\[[ xX]\][ \t]+(?:(?:`([\w.-]{1,80})`|\*\*([\w.-]{1,80})\*\*)[ \t]{0,4}:[ \t]*)?")
-_FIX_ID = re.compile(r"\bF[0-9]{1,3}\b")
-_WORD = re.compile(r"[^\W_]+")
+# Patterns stay text here: re compiles each when it is first used, and a walk uses few of them.
+_FENCE = r"-{3}[ \t]*"
+_ANTI_PATTERNS = r"(?i)anti[- ]?patterns?\b"
+_GATES = r"(?i)quality gates?\b"
+_WORKED = r"(?i)worked example\b"
+_CAPABILITIES = r"(?i)(core )?capabilities\b"
+_JUMP = r"(?i)\bjump\b"
+_PART = r"(?i)[ \t]{0,8}(?:[-*+][ \t]{1,4})?\*\*(Symptom|Diagnosis|Fix)[ \t]?(?::\*\*|\*\*[ \t]?:)"
+_LINK = r"\[([^\[\]\n]{0,300})\]\(([^()\s]{1,500})\)"
+_ARROW = r"[ \t]*(?:→|⇒|->|=>|:|—|–)[ \t]*$"
+_CODE_ID = r"`([A-Za-z0-9_.-]{1,80})`[ \t]*:[ \t]*"
+_GATE = r"\[[ xX]\][ \t]+(?:(?:`([\w.-]{1,80})`|\*\*([\w.-]{1,80})\*\*)[ \t]{0,4}:[ \t]*)?"
+_FIX_ID = r"\bF[0-9]{1,3}\b"
+_WORD = r"[^\W_]+"
 _COMMON = frozenset(
     (
         *("a", "an", "as", "at", "be", "by", "in", "is", "it", "no", "of", "on", "or", "to"),
@@ -113,26 +113,67 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Skill:
-    """What a SKILL.md holds. ``chart_line`` is the line of the file on which ``chart_text`` begins.
-
-    ``sections`` and ``anti_patterns`` are keyed by title, in the order of the document; of two equal headings the
-    first counts. ``frontmatter`` holds plain values; ``name`` and ``description`` are "" without one.
-    """
+class Prose:
+    """What a SKILL.md holds beside its chart, its sections and its anti-patterns; the fields are those of ``Skill``."""
 
     name: str
     description: str
-    path: str
-    chart_text: str
-    chart_line: int
-    sections: Mapping[str, Section]
-    anti_patterns: Mapping[str, AntiPattern]
     gates: tuple[Gate, ...]
     worked_example: Section | None
     headings: tuple[Section, ...]
     links: tuple[Link, ...]
     frontmatter: Mapping[str, object]
-    _entries: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
+    entries: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """What a SKILL.md holds. ``chart_line`` is the line of the file on which ``chart_text`` begins.
+
+    ``sections`` and ``anti_patterns`` are keyed by title, in the order of the document; of two equal headings the
+    first counts; ``mistakes`` are the anti-patterns as written. ``frontmatter`` holds plain values; ``name`` and
+    ``description`` are "" without one. A walk needs the chart and the sections; ``prose`` gives the rest, and may
+    read it only then.
+    """
+
+    path: str
+    chart_text: str
+    chart_line: int
+    sections: Mapping[str, Section]
+    mistakes: Mapping[str, Section]
+    prose: Callable[[], Prose] = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.prose().name
+
+    @property
+    def description(self) -> str:
+        return self.prose().description
+
+    @property
+    def anti_patterns(self) -> Mapping[str, AntiPattern]:
+        return {title: _anti_pattern(section) for title, section in self.mistakes.items()}
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        return self.prose().gates
+
+    @property
+    def worked_example(self) -> Section | None:
+        return self.prose().worked_example
+
+    @property
+    def headings(self) -> tuple[Section, ...]:
+        return self.prose().headings
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return self.prose().links
+
+    @property
+    def frontmatter(self) -> Mapping[str, object]:
+        return self.prose().frontmatter
 
     @property
     def anchors(self) -> Mapping[str, str]:
@@ -147,7 +188,7 @@ class Skill:
         under the entry's symptom or words; failing that, the decision that leads to the FIX whose section the entry
         links to. Raises ``ChartError`` for a chart that Mermaid refuses.
         """
-        if not self._entries:
+        if not self.prose().entries:
             return ()
         from coach.flowchart import is_fix, load_chart
 
@@ -172,7 +213,7 @@ class Skill:
                 titles.get(anchor, ""),
                 text,
             )
-            for symptom, text, anchor in self._entries
+            for symptom, text, anchor in self.prose().entries
         )
 
     def section_for(self, fix: str, label: str) -> Section | None:
@@ -182,11 +223,11 @@ class Skill:
         title, in the jump entries that link to it, in its text; a word counts the more the fewer sections have it.
         """
         for section in self.sections.values():
-            if fix and fix in _FIX_ID.findall(section.title):
+            if fix and fix in re.findall(_FIX_ID, section.title):
                 return section
         wanted = sorted(_words(label[:2000]) - _words(fix))[:_MOST_WORDS]
         spoken: dict[str, set[str]] = {}
-        for _, text, anchor in self._entries:
+        for _, text, anchor in self.prose().entries:
             spoken.setdefault(anchor, set()).update(_words(text))
         held = {section.title: _words(section.markdown) for section in self.sections.values()}
         spread = Counter(word for words in held.values() for word in wanted if word in words)
@@ -218,24 +259,49 @@ def load(text: str, path: str = "SKILL.md") -> Skill:
     tokens = _tokens("\n".join(body))
     headings = tuple(_headings(tokens, body))
     chart_text, chart_line = _chart(tokens, path)
-    worked = next((heading.section for heading in headings if _WORKED.match(heading.section.title)), None)
-    return Skill(
+    worked = next((heading.section for heading in headings if re.match(_WORKED, heading.section.title)), None)
+    prose = Prose(
         name=_string(frontmatter, "name", lines, path),
         description=_string(frontmatter, "description", lines, path),
-        path=path,
-        chart_text=chart_text,
-        chart_line=chart_line,
-        sections=_by_title(_sections(headings, chart_line)),
-        anti_patterns={
-            title: _anti_pattern(each) for title, each in _by_title(_below(headings, _ANTI_PATTERNS)).items()
-        },
         gates=tuple(_gates(tokens, headings)),
         worked_example=worked,
         headings=tuple(heading.section for heading in headings),
         links=tuple(_links(tokens)),
         frontmatter=frontmatter,
-        _entries=tuple(_entries(tokens)),
+        entries=tuple(_entries(tokens)),
     )
+    sections = _by_title(_sections(headings, chart_line))
+    mistakes = _by_title(_below(headings, _ANTI_PATTERNS))
+    return Skill(path, chart_text, chart_line, sections, mistakes, lambda: prose)
+
+
+def load_shipped(text: str, path: str) -> Skill:
+    """What ``load`` gives for the skill that is shipped with coach, its prose read only when it is asked for.
+
+    Its chart and its sections are found by lines, without a Markdown parser: it is known to be written plainly (``#``
+    headings and backquote fences at the margin). A test holds both readings to be the same.
+    """
+    text = text.replace("\r\n", "\n")
+    lines = text.split("\n")
+    chart = re.search(r"(?ms)^```mermaid\n(.*?)^```$", text)
+    if chart is None:
+        raise SkillError("there is no Mermaid flowchart to walk", path, 1)
+    chart_line = text.count("\n", 0, chart.start(1)) + 1
+    marks: list[tuple[int, int]] = []  # level and index of each heading's line
+    fenced = False
+    for at, line in enumerate(lines):
+        fenced ^= line.startswith("```")
+        if line.startswith("#") and not fenced:
+            marks.append((len(line) - len(line.lstrip("#")), at))
+    headings = []
+    for number, (level, at) in enumerate(marks):
+        title = lines[at].lstrip("#").strip()
+        end = next((other for deep, other in marks[number + 1 :] if deep <= level), len(lines))
+        section = Section(title, _slug(title), "\n".join(lines[at + 1 : end]).strip("\n"), at + 1)
+        headings.append(_Heading(level, False, section))
+    sections = _by_title(_sections(tuple(headings), chart_line))
+    mistakes = _by_title(_below(tuple(headings), _ANTI_PATTERNS))
+    return Skill(path, chart[1], chart_line, sections, mistakes, cache(lambda: load(text, path).prose()))
 
 
 def anchors_of(markdown: str) -> frozenset[str]:
@@ -258,9 +324,9 @@ class _Heading:
 
 def _frontmatter(lines: list[str], path: str) -> tuple[Mapping[str, object], int]:
     """The frontmatter as plain values, and how many lines it takes."""
-    if not _FENCE.fullmatch(lines[0]):
+    if not re.fullmatch(_FENCE, lines[0]):
         return {}, 0
-    end = next((number for number, line in enumerate(lines[1:], 1) if _FENCE.fullmatch(line)), 0)
+    end = next((number for number, line in enumerate(lines[1:], 1) if re.fullmatch(_FENCE, line)), 0)
     if not end:
         raise SkillError("the frontmatter is not closed with ---", path, 1)
     from coach import safe_yaml
@@ -323,7 +389,7 @@ def _ends(tokens: list[Token], places: list[int], last: int) -> list[int]:
 
 
 def _slug(title: str) -> str:
-    text = _LINK.sub(lambda match: match[1], title)
+    text = re.sub(_LINK, lambda match: match[1], title)
     return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
 
 
@@ -340,7 +406,7 @@ def _chart(tokens: list[Token], path: str) -> tuple[str, int]:
     raise SkillError(says, path, other or 1)
 
 
-def _below(headings: tuple[_Heading, ...], name: re.Pattern[str]) -> list[Section]:
+def _below(headings: tuple[_Heading, ...], name: str) -> list[Section]:
     """The headings one step below the heading that ``name`` matches."""
     found: list[Section] = []
     parent = step = 0
@@ -353,7 +419,7 @@ def _below(headings: tuple[_Heading, ...], name: re.Pattern[str]) -> list[Sectio
             step = step or heading.level
             if heading.level == step:
                 found.append(heading.section)
-        elif name.match(heading.section.title):
+        elif re.match(name, heading.section.title):
             parent = heading.level
     return found
 
@@ -371,7 +437,7 @@ def _sections(headings: tuple[_Heading, ...], chart_line: int) -> list[Section]:
             continue
         skip = 0
         title = heading.section.title
-        if any(name.match(title) for name in (_ANTI_PATTERNS, _GATES, _WORKED)) or _JUMP.search(title):
+        if any(re.match(name, title) for name in (_ANTI_PATTERNS, _GATES, _WORKED)) or re.search(_JUMP, title):
             skip = heading.level
             continue
         following = headings[number + 1].section.line if number + 1 < len(headings) else math.inf
@@ -391,7 +457,7 @@ def _anti_pattern(section: Section) -> AntiPattern:
     parts: dict[str, list[str]] = {}
     part = ""
     for line in section.markdown.split("\n"):
-        label = _PART.match(line)
+        label = re.match(_PART, line)
         if label:
             part = label[1].lower()
             line = line[label.end() :]
@@ -428,23 +494,25 @@ def _entries(tokens: list[Token]) -> Iterator[tuple[str, str, str]]:
     for at, token in enumerate(tokens):
         if token.type != "bullet_list_open" or token.level or at < 2 or tokens[at - 2].type != "inline":
             continue
-        if not _JUMP.search(tokens[at - 2].content):
+        if not re.search(_JUMP, tokens[at - 2].content):
             continue
         for text, _ in _items(tokens, at):
-            link = next((match for match in _LINK.finditer(text) if match[2].startswith("#")), None)
+            link = next((match for match in re.finditer(_LINK, text) if match[2].startswith("#")), None)
             if link is None:
                 continue
             words = text[: link.start()]
-            arrow = _ARROW.search(words)
+            arrow = re.search(_ARROW, words)
             words = words[: arrow.start()] if arrow else words
-            named = _CODE_ID.match(words)
+            named = re.match(_CODE_ID, words)
             symptom = named[1] if named else ""
             yield symptom, words[named.end() :].strip() if named else words.strip(), link[2][1:]
         return
 
 
 def _gates(tokens: list[Token], headings: tuple[_Heading, ...]) -> Iterator[Gate]:
-    lines = [heading.section.line for heading in headings if not heading.nested and _GATES.match(heading.section.title)]
+    lines = [
+        heading.section.line for heading in headings if not heading.nested and re.match(_GATES, heading.section.title)
+    ]
     if not lines:
         return
     level = next(heading.level for heading in headings if heading.section.line == lines[0])
@@ -457,9 +525,9 @@ def _gates(tokens: list[Token], headings: tuple[_Heading, ...]) -> Iterator[Gate
             inside = inside or line == lines[0]
         elif inside and token.type == "bullet_list_open" and not token.level:
             for text, line in _items(tokens, at):
-                box = _GATE.match(text)
+                box = re.match(_GATE, text)
                 if box:
-                    fixes = tuple(dict.fromkeys(_FIX_ID.findall(text)))
+                    fixes = tuple(dict.fromkeys(re.findall(_FIX_ID, text)))
                     yield Gate(box[1] or box[2] or "", text[box.end() :].strip(), fixes, line)
 
 
@@ -470,7 +538,7 @@ def _links(tokens: list[Token]) -> Iterator[Link]:
         line = (token.map or (0, 1))[0] + 1
         # Inline code is blanked out at its length, so that what looks like a link in it is none.
         text = re.sub(r"`[^`\n]{0,300}`", lambda match: " " * len(match[0]), token.content)
-        for match in _LINK.finditer(text):
+        for match in re.finditer(_LINK, text):
             within = token.content[: match.start()].count("\n")
             yield Link(token.content[match.start(1) : match.end(1)], match[2], line + within)
 
@@ -478,7 +546,7 @@ def _links(tokens: list[Token]) -> Iterator[Link]:
 def _words(text: str) -> set[str]:
     # Plurals and verb forms of one word should meet: "mounts" and "mount", "ordering" and "order".
     found = set()
-    for word in _WORD.findall(text.lower()):
+    for word in re.findall(_WORD, text.lower()):
         stem = re.sub(r"(?:ing|ed|es|s)$", "", word) if len(word) > 4 else word
         if len(stem) > 1 and word not in _COMMON:
             found.add(stem)
@@ -486,4 +554,4 @@ def _words(text: str) -> set[str]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(_WORD.findall(text.lower()))
+    return " ".join(re.findall(_WORD, text.lower()))

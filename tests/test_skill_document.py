@@ -12,7 +12,8 @@ import pytest
 from skills_ref.validator import validate as reference
 
 from coach import dockerfile, flowchart, safe_yaml, shell
-from coach.skill import Skill, load
+from coach.course import own_skill
+from coach.skill import Skill, load, load_shipped
 from coach.skill_install import MAX_BODY_LINES, MAX_BODY_TOKENS, body_of, estimated_tokens, plan_export, validate
 
 ROOT = Path(__file__).parent.parent / "skill"
@@ -87,6 +88,14 @@ def skill() -> Skill:
 @pytest.fixture(scope="module")
 def chart(skill: Skill) -> flowchart.Chart:
     return flowchart.load_chart(skill.chart_text)
+
+
+def test_the_light_reading_of_the_shipped_skill_is_the_full_one(skill: Skill) -> None:
+    light = load_shipped(FILES["SKILL.md"].decode(), "SKILL.md")
+
+    assert light == skill
+    assert light.prose() == skill.prose()
+    assert own_skill().chart_text == skill.chart_text
 
 
 def lint(text: str) -> Iterator[tuple[int, str]]:
