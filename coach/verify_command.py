@@ -306,9 +306,14 @@ class Bench:
 
     def _differences(self, last: State, state: State, old: Image, new: Image) -> tuple[verify.Difference, ...]:
         changed = {
-            path: (last.changes.get(path) or self._original(path), content) for path, content in state.changes.items()
+            path: (self._as_built(path, last.changes.get(path) or self._original(path)), self._as_built(path, content))
+            for path, content in state.changes.items()
         }
         return verify.differences(old.files, new.files, verify.caches((last.site, state.site)), changed)
+
+    def _as_built(self, path: str, content: bytes | None) -> bytes:
+        content = content if content is not None else b""
+        return without_syntax(content) if self.bare and path == self.site.path else content
 
     def _original(self, path: str) -> bytes | None:
         return self.site.tree.read(path) if self.site.has(path) else None
