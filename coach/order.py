@@ -45,6 +45,7 @@ _PER_COMMIT_NAME = re.compile(
 )
 _BUILD_OUTPUT = frozenset({"dist", "build", "out", "output", ".output", ".next", "target"})
 _EXAMPLES = 3
+_STUB = re.compile(r"\bcargo\s+(?:init|new)\b|\b(?:main|lib)\.rs\b|dummy|\bstub|skeleton", re.I)
 # Tools whose projects keep their own source in src/ beside the manifest.
 _SRC_LAYOUT = frozenset({"cargo", "maven", "gradle", "sbt", "swift"})
 
@@ -181,7 +182,7 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
     by: dict[int, list[Placed]] = {}
     for placed in moving:
         by.setdefault(placed.by.span.start, []).append(placed)
-    if compiles and step.manager in _SRC_LAYOUT and closure is not None and not _own_source(brought, closure):
+    if compiles and closure is not None and _compiled_ahead(site, run, step, brought, directory or "", closure):
         # dependencies compiled ahead against a stub: what else stands there is what they are built from
         steady_files, by = (*steady_files, *dict.fromkeys(p.source for p in moving)), {}
     culprits = tuple(
@@ -189,6 +190,8 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
         for _, items in sorted(by.items())
     )
     doubt = ""
+    if closure is None and culprits and step.manager == "go" and _only_standard_library(run, words):
+        culprits = ()
     if closure is None and culprits and not _names_a_known_place(site, run, step):
         doubt = f"its manifest is not in the repository, so what `{step.manager}` needs cannot be told"
         culprits = ()
@@ -206,11 +209,29 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
     )
 
 
-def _own_source(brought: Sequence[Placed], closure: Closure) -> bool:
-    """Whether the project's own source, a ``src`` folder beside one of its manifests, is among ``brought``."""
+def _compiled_ahead(
+    site: Site, run: Run, step: PackageStep, brought: Sequence[Placed], directory: str, closure: Closure
+) -> bool:
+    """Whether ``step`` compiles dependencies before the project's own source is there, against a stub of it."""
+    if step.manager not in _SRC_LAYOUT:
+        return False
+    lead = f"{directory}/src/" if directory else "src/"
+    if any(placed.source.startswith(lead) for placed in brought):
+        return False
+    chain = {stage.index for stage in site.graph.chain(run.stage)}
+    before = [other for other in site.runs if other.stage.index in chain and other.line <= run.line]
+    if any(_STUB.search(other.script.source) for other in before):
+        return True
+    # a workspace: its members' own source, in the `src` folders beside their manifests
     folders = {posixpath.dirname(path) for path in closure.files if is_manifest(posixpath.basename(path))}
-    leads = tuple(f"{folder}/src/" if folder else "src/" for folder in folders)
-    return any(placed.source.startswith(leads) for placed in brought)
+    leads = tuple(f"{folder}/src/" for folder in folders if folder)
+    return not any(placed.source.startswith(leads) for placed in brought)
+
+
+def _only_standard_library(run: Run, words: Sequence[str | None]) -> bool:
+    """Whether Go files are built by name with no module around them: then nothing else can be imported."""
+    named = [word for word in words[2:] if word is not None and word.endswith(".go")]
+    return bool(named) and not any(posixpath.basename(path) in ("go.mod", "go.work") for path in run.files)
 
 
 def _names_a_known_place(site: Site, run: Run, step: PackageStep) -> bool:

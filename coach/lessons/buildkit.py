@@ -51,9 +51,12 @@ def probe(site: Site) -> Answer:
     hidden = [build for build in site.builds if build.tool in ("workflow", "orb", "action")]
     if hidden and len(hidden) == len(site.ci_builds):
         build = hidden[0]
+        wide = next((build for build in hidden if len(build.platforms) > 1), None)
+        if wide is not None:
+            where = site.cite(wide.platforms_line or wide.line, "several platforms at once", path=wide.path)
+            return likely("yes", "only BuildKit builds for several platforms at once", where)
         reason = build.buildkit_why or "what runs the build stands elsewhere"
-        how = "open that workflow and look for setup-buildx, build-push-action or DOCKER_BUILDKIT"
-        return unknown(reason, how, _cite(site, build))
+        return likely("yes", f"{reason}; the engine's default has been BuildKit since 23.0", _cite(site, build))
     if site.builds:
         build = site.builds[0]
         says = f"{build.tool} leaves it to the engine, whose default is BuildKit since 23.0"
