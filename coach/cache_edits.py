@@ -171,7 +171,7 @@ def _add(site: Site, made: Plan, planned: RunPlan, step: PackageStep, cache: Cac
             if required:
                 made.blockers.append(problem)
             continue
-        options = ["type=cache", f"target={target}"]
+        options = ["type=cache", *_same_cache(site, target), f"target={target}"]
         if managers()[step.manager].sharing == "locked":
             options.append("sharing=locked")
         if owner.text:
@@ -181,6 +181,16 @@ def _add(site: Site, made: Plan, planned: RunPlan, step: PackageStep, cache: Cac
         planned.mounts[target] = f"--mount={','.join(options)}"
         if owner.text and managers()[step.manager].beside:
             _keep_parents(made, planned, step, target)
+
+
+def _same_cache(site: Site, target: str) -> list[str]:
+    """The ``id`` by which the file's other mounts on ``target`` name their cache, so that this one is the same."""
+    for run in site.runs:
+        for place, mount in mounted(run):
+            name = mount.options.get("id", "")
+            if place == target and name and "$" not in name and name != target:
+                return [f"id={name}"]
+    return []
 
 
 @dataclass(frozen=True)

@@ -400,8 +400,8 @@ class _Window:
         moving = [copy for copy in before if all(copy is not item for item in staying)]
         downloads = "".join(f"{fetch}{self.eol}" for fetch in fetches)
         cut_out = "".join(self._text(self._lines(item)) for item in late)
-        for item in late:
-            self._replace(self._lines(item), "")
+        for span in _joined([self._lines(item) for item in late]):
+            self._replace(span, "")
         landing = window[stop] if stop < len(window) else window[-1]
         moved = "".join(self._landed(copy, landing, self._without_manifests(copy, verdicts)) for copy in moving)
         for copy in moving:
@@ -588,6 +588,16 @@ class _Window:
             self._replace(self.doc.line_span(item.line, item.end_line), "")
         self._insert_after(self.doc.line_span(end_item.line, end_item.end_line).end, text)
         self.made.says.append(f"{name} changes on every commit, so it is declared below the install.")
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """``spans`` in order, those that touch made one."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and found[-1].end == span.start:
+            span = Span(found.pop().start, span.end)
+        found.append(span)
+    return found
 
 
 def _rank(path: str) -> int:

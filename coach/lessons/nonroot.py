@@ -353,7 +353,11 @@ def _insert(site: Site, stage: Stage, line: bytes) -> Edit:
     last_work = max((found.span.start for found in stage.body if found.name in _STATES), default=-1)
     for found in stage.body:
         if found.name in ("CMD", "ENTRYPOINT") and found.span.start > last_work:
-            return Edit(site.path, Span(found.span.start, found.span.start), line + eol)
+            first = found.line
+            while first > 1 and site.dockerfile.text(first - 1).lstrip().startswith("#"):
+                first -= 1  # what is said about the command stays with it
+            at = found.span.start if first == found.line else site.dockerfile.line_span(first, first).start
+            return Edit(site.path, Span(at, at), line + eol)
     end = stage.body[-1].span.end if stage.body else stage.head.span.end
     return Edit(site.path, Span(end, end), eol + line)
 
