@@ -48,6 +48,7 @@ _CONFIGURED = frozenset({"npm", "pnpm", "yarn", "pip", "pip3", "poetry", "pdm", 
 _ITEM_STATE = frozenset({"cd", "export", "set", "umask", "source", ".", "unset"})
 
 
+_OF_SOURCE = re.compile(r"\b(?:whole|sources?|code|everything|all|rest|repo(?:sitory)?|project|application)\b", re.I)
 _OF_INSTALLS = re.compile(r"\b(?:install|dependenc(?:y|ies)|manifests?|lockfiles?|packages?)\b", re.I)
 _REFERENCE = re.compile(r"\$\{?(\w+)")
 
@@ -427,7 +428,7 @@ class _Window:
         span = self._lines(copy)
         own = self.doc.line_span(copy.line, copy.end_line)
         above = self.doc.content[span.start : own.start].decode("utf-8", "surrogateescape")
-        return own if _OF_INSTALLS.search(above) else span
+        return own if _OF_INSTALLS.search(above) and not _OF_SOURCE.search(above) else span
 
     def _landed(self, copy: Instruction, landing: Instruction, text: str) -> str:
         """``text`` as it has to read where ``landing`` stands, so that the same files come to the same place."""
