@@ -434,9 +434,9 @@ def syntax_line(site: Site) -> str | None:
     return found[0].decode("utf-8", "replace").strip() if found else None
 
 
-_SYNTAX = re.compile(rb"^\xef\xbb\xbf?#[ \t]*syntax[ \t]*=[^\r\n]*|^#[ \t]*syntax[ \t]*=[^\r\n]*", re.I | re.M)
+_SYNTAX = re.compile(rb"^(?:\xef\xbb\xbf)?#[ \t]*syntax[ \t]*=[^\r\n]*(?:\r?\n)?", re.I | re.M)
 
 
 def without_syntax(content: bytes) -> bytes:
-    """A Dockerfile whose ``# syntax=`` line is an empty remark; every other byte and line stays."""
-    return _SYNTAX.sub(b"#", content, count=1)
+    """A Dockerfile without its ``# syntax=`` line. A remark in its place would end the directives that follow it."""
+    return _SYNTAX.sub(b"", content, count=1)
