@@ -15,6 +15,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from coach.errors import ChartError
@@ -234,22 +235,25 @@ class _Rule(NamedTuple):
     push: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class _Mode:
     """Ordered rules as one alternation (which, like the list, takes the first that matches), and the rules that
-    may begin with a run of blanks, to be tried where that run ends."""
+    may begin with a run of blanks, to be tried where that run ends. Compiled when a chart first enters the mode."""
 
-    rules: tuple[_Rule, ...]
-    pattern: re.Pattern[str]
-    blank_rules: tuple[_Rule, ...]
-    blank_pattern: re.Pattern[str] | None
+    def __init__(self, rules: tuple[_Rule, ...], blank_rules: tuple[_Rule, ...] = ()) -> None:
+        self.rules = rules
+        self.blank_rules = blank_rules
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return _alternation(self.rules)
+
+    @cached_property
+    def blank_pattern(self) -> re.Pattern[str] | None:
+        return _alternation(self.blank_rules) if self.blank_rules else None
 
 
-def _mode(rules: tuple[_Rule, ...], after_blanks: tuple[_Rule, ...] = ()) -> _Mode:
-    def alternation(of: tuple[_Rule, ...]) -> re.Pattern[str]:
-        return re.compile("|".join(f"({rule.pattern})" for rule in of), re.ASCII)
-
-    return _Mode(rules, alternation(rules), after_blanks, alternation(after_blanks) if after_blanks else None)
+def _alternation(rules: tuple[_Rule, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"({rule.pattern})" for rule in rules), re.ASCII)
 
 
 _STRINGS = (_Rule("", '"`', push="markdown"), _Rule("", '"', push="string"))
@@ -278,7 +282,7 @@ _SQUARE = _Rule("SQS", r"\[", push="text")
 _BRACE = _Rule("DIAMOND_START", r"\{", push="text")
 
 # The statement mode in two halves: between them stand the rules that look further along the line.
-_KEYWORDS = _mode(
+_KEYWORDS = _Mode(
     (
         _Rule("acc_title", f"accTitle{_S}*:{_S}*", push="line"),
         _Rule("acc_descr", f"accDescr{_S}*:{_S}*", push="line"),
@@ -301,7 +305,7 @@ _KEYWORDS = _mode(
     )
 )
 _MODES = {
-    "statement": _mode(
+    "statement": _Mode(
         (
             _Rule("NUM", "[0-9]+"),
             _Rule("BRKT", "#"),
@@ -335,33 +339,33 @@ _MODES = {
         ),
         _LINKS,
     ),
-    "direction": _mode((_Rule("DIR", r"(?:LR|RL|TB|BT|TD|BR|v)\b|[<>^]", pop=True),)),
-    "line": _mode((_Rule("LINE", "[^\n]*", pop=True),)),
-    "description": _mode((_Rule("", r"\}", pop=True), _Rule("acc_descr_multiline_value", r"[^}]+"))),
-    "shape data": _mode(
+    "direction": _Mode((_Rule("DIR", r"(?:LR|RL|TB|BT|TD|BR|v)\b|[<>^]", pop=True),)),
+    "line": _Mode((_Rule("LINE", "[^\n]*", pop=True),)),
+    "description": _Mode((_Rule("", r"\}", pop=True), _Rule("acc_descr_multiline_value", r"[^}]+"))),
+    "shape data": _Mode(
         (
             _Rule("SHAPE_DATA", '"', push="shape string"),
             _Rule("SHAPE_DATA", r'[^}^"]+'),
             _Rule("", r"\}", pop=True),
         )
     ),
-    "shape string": _mode((_Rule("SHAPE_DATA", '"', pop=True), _Rule("SHAPE_DATA", '[^"]+'))),
-    "callback name": _mode(
+    "shape string": _Mode((_Rule("SHAPE_DATA", '"', pop=True), _Rule("SHAPE_DATA", '[^"]+'))),
+    "callback name": _Mode(
         (
             _Rule("", rf"\({_S}*\)", pop=True),
             _Rule("", r"\(", pop=True, push="callback arguments"),
             _Rule("CALLBACKNAME", r"[^(]+"),
         )
     ),
-    "callback arguments": _mode((_Rule("", r"\)", pop=True), _Rule("CALLBACKARGS", r"[^)]+"))),
-    "markdown": _mode((_Rule("MD_STR", '[^`"]+'), _Rule("", '`"', pop=True), *_STRINGS)),
-    "string": _mode((_STRINGS[0], _Rule("STR", '[^"]+'), _Rule("", '"', pop=True))),
-    "click": _mode((*_STRINGS, _Rule("", _S, pop=True), _Rule("CLICK", f"{_NOT_S}+"))),
+    "callback arguments": _Mode((_Rule("", r"\)", pop=True), _Rule("CALLBACKARGS", r"[^)]+"))),
+    "markdown": _Mode((_Rule("MD_STR", '[^`"]+'), _Rule("", '`"', pop=True), *_STRINGS)),
+    "string": _Mode((_STRINGS[0], _Rule("STR", '[^"]+'), _Rule("", '"', pop=True))),
+    "click": _Mode((*_STRINGS, _Rule("", _S, pop=True), _Rule("CLICK", f"{_NOT_S}+"))),
     # In the labels of edges a run of plain characters is taken at once; Mermaid takes them one by one.
-    "solid label": _mode((*_STRINGS, _SOLID, _Rule("EDGE_TEXT", f'[^-"xo<{WHITESPACE}]+|[^-]|-(?!-)')), (_SOLID,)),
-    "thick label": _mode((*_STRINGS, _THICK, _Rule("EDGE_TEXT", f'[^="xo<{WHITESPACE}]+|[^=]')), (_THICK,)),
-    "dotted label": _mode((*_STRINGS, _DOTTED, _Rule("EDGE_TEXT", rf'[^-."xo<{WHITESPACE}]+|[^.]')), (_DOTTED,)),
-    "ellipse": _mode(
+    "solid label": _Mode((*_STRINGS, _SOLID, _Rule("EDGE_TEXT", f'[^-"xo<{WHITESPACE}]+|[^-]|-(?!-)')), (_SOLID,)),
+    "thick label": _Mode((*_STRINGS, _THICK, _Rule("EDGE_TEXT", f'[^="xo<{WHITESPACE}]+|[^=]')), (_THICK,)),
+    "dotted label": _Mode((*_STRINGS, _DOTTED, _Rule("EDGE_TEXT", rf'[^-."xo<{WHITESPACE}]+|[^.]')), (_DOTTED,)),
+    "ellipse": _Mode(
         (
             *_STRINGS,
             _INVISIBLE,
@@ -379,7 +383,7 @@ _MODES = {
         ),
         (_INVISIBLE,),
     ),
-    "trapezoid": _mode(
+    "trapezoid": _Mode(
         (
             *_STRINGS,
             _INVISIBLE,
@@ -398,7 +402,7 @@ _MODES = {
         ),
         (_INVISIBLE,),
     ),
-    "text": _mode(
+    "text": _Mode(
         (
             *_STRINGS,
             _INVISIBLE,
