@@ -666,7 +666,7 @@ def _gates(args: argparse.Namespace) -> int:
     if args.engine and args.path is None and Path(args.engine).is_dir():
         args.path, args.engine = args.engine, ""  # `--engine .` means the folder: an image is never called like one
     there = argparse.Namespace(path=args.path or ".", dockerfile=args.dockerfile)
-    return gates_command.run(args, _say, *_root(there), _style(args))
+    return gates_command.run(args, _say, *_root(there), lambda: _style(args))
 
 
 # -- coach replay, coach log

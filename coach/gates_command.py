@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coach import gates, repo, session, verify
 from coach.engine import BuildFailedError, Recipe, Workshop
@@ -16,7 +17,6 @@ from coach.measured import Image
 from coach.model import Answer, certain, unknown
 from coach.project import Narrow, Project, open_project
 from coach.render import gates as shown
-from coach.render.text import Style
 from coach.site import Site, build_args
 from coach.verify_command import (
     Say,
@@ -30,6 +30,9 @@ from coach.verify_command import (
     syntax_line,
     without_syntax,
 )
+
+if TYPE_CHECKING:
+    from coach.render.text import Style
 
 PASSED, FAILED, OPEN = 0, 1, 3
 _BUILD = ""  # what --engine means without an image
@@ -68,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-color", action="store_true", help="no colours (so does NO_COLOR=1)")
 
 
-def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None, style: Style) -> int:
+def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None, style: Callable[[], Style]) -> int:
     """Check, print, and give the exit code."""
     for word in (*args.gate, *args.skip):
         if word not in known():
@@ -191,7 +194,10 @@ def _built(site: Site, root: Path, say: Say, args: argparse.Namespace) -> Measur
 
 
 def _print(
-    checked: Sequence[tuple[Site | None, Sequence[Result]]], image: str, args: argparse.Namespace, style: Style
+    checked: Sequence[tuple[Site | None, Sequence[Result]]],
+    image: str,
+    args: argparse.Namespace,
+    style: Callable[[], Style],
 ) -> None:
     if args.junit is not None:
         target = Path(args.junit)
@@ -204,4 +210,4 @@ def _print(
     elif args.form == "markdown":
         sys.stdout.write(shown.markdown(checked, image))
     else:
-        sys.stdout.write(shown.plain(checked, image, style))
+        sys.stdout.write(shown.plain(checked, image, style()))

@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="T", help="the stage that is built")
     parser.add_argument("--answer", action="append", default=[], metavar="NODE=CHOICE", help="as for diagnose")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--fix", metavar="F2,F3", default="", help="these FIX codes only")
+    what.add_argument("--fix", metavar="F2,F3", default="", help="these FIX codes, whatever their safety")
     what.add_argument("--all", action="store_true", help="every fix that has a patch, those that need eyes included")
     what.add_argument("--patch", metavar="FILE", help="prove this patch (a unified diff) instead of coach's own")
     parser.add_argument("--safety", choices=("safe", "review"), default=None, help="review takes in what needs eyes")
@@ -85,7 +85,8 @@ def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None) 
     with Workshop(reporter(), args.timeout, keep=args.keep) as shop:
         states = _given(shop, root, project, site, args) if args.patch else _own(project, site, args)
         if len(states) < 2:
-            say("nothing to prove: no fix that could be written was found (coach fix --diff says what is left)")
+            more = "" if args.all or args.patch else "; --all takes in the fixes that need eyes"
+            say(f"nothing to prove: no fix that could be written was found (coach fix --diff says what is left){more}")
             if args.json:
                 sys.stdout.write(shown.json_text(site, (), (), Touches(None, None), ()))
             return PROVED

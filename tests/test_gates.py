@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -322,6 +323,23 @@ def test_no_text_of_a_file_can_break_the_report(judged: Judged) -> None:
 
 
 # -- the command
+
+
+def test_reports_for_programs_need_no_terminal_library(tmp_path: Path) -> None:
+    script = "import sys; from coach.cli import main; main(['gates', '--json']); print(sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=write(tmp_path, {"Dockerfile": "FROM alpine\n"}),
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert "'rich" not in done.stdout
+    assert "'prompt_toolkit" not in done.stdout
+    assert "'coach.gates'" in done.stdout
 
 
 @pytest.fixture

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from coach import __version__
 from coach.gates import Result, Status
 from coach.redact import visible
-from coach.render import text
 from coach.render.json import dump
 from coach.render.markdown import MARK, code, words
-from coach.render.text import Page, Style
 from coach.render.words import named, place
 from coach.site import Site
+
+if TYPE_CHECKING:
+    from coach.render.text import Page, Style
 
 SCHEMA_VERSION = "1"
 Checked = Sequence[tuple[Site | None, Sequence[Result]]]
@@ -33,6 +34,7 @@ _MOST = 3
 
 def plain(checked: Checked, image: str, style: Style) -> str:
     """Every gate on a line, with what shows it; the sum comes last."""
+    from coach.render import text
 
     def write(page: Page) -> None:
         for site, results in checked:
