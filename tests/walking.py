@@ -149,7 +149,7 @@ def site(tree: Tree | Mapping[str, bytes] | str, path: str = "Dockerfile", targe
         tree = {path: tree.encode()}
     over = MemoryTree(tree) if isinstance(tree, Mapping) else tree
     bare: Any = SimpleNamespace(
-        tree=over, dockerfile=SimpleNamespace(path=path), path=path, context="", target=target, builds=()
+        tree=over, dockerfile=SimpleNamespace(path=path), path=path, context="", target=target, builds=(), observed={}
     )
     return cast("Site", bare)
 
