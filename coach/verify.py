@@ -479,7 +479,10 @@ def _gain(fix: str, before: Proof, after: Proof) -> tuple[bool | None, str]:
         smaller, size = _smaller(before, after)
         if smaller:
             return True, size
-    return False, f"no rebuild got faster: {says}" if says else "no rebuild was measured"
+    if not measured:
+        return False, "no rebuild was measured"
+    once = all(len(proof.builds[one]) == 1 for proof in (before, after) for one in measured)
+    return False, f"no rebuild got faster: {says}" + (" (one run each; --runs 3 tells more)" if once else "")
 
 
 def _faster(scenario: Scenario, before: Proof, after: Proof) -> bool:

@@ -69,7 +69,10 @@ def test_an_install_that_no_longer_reruns_confirms_the_order() -> None:
 
 
 def test_equal_times_are_no_gain() -> None:
-    assert judge("F2", "order", proof(10), proof(9.8)).verdict is Verdict.NO_GAIN
+    said = judge("F2", "order", proof(10), proof(9.8))
+
+    assert said.verdict is Verdict.NO_GAIN
+    assert "--runs" in said.says
 
 
 def test_a_gain_within_the_spread_of_the_runs_is_no_gain() -> None:
