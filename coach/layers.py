@@ -25,6 +25,10 @@ _STANDARD_DIRS = frozenset(
 )
 
 
+# Stands for the working directory of a base image that nobody knows: what is copied to it still stands in one place.
+SOMEWHERE = "/\N{HORIZONTAL ELLIPSIS}"
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A context file (``source``, a repository path) at ``target`` (absolute) in the container, by ``instruction``.
@@ -231,8 +235,6 @@ class Layers:
             lead = self._lead
             standing = {}
         pairs = self._pairs(paths, known, words[-1], state, instruction)
-        if pairs is None:
-            return Brought((), "its destination is relative to an unknown WORKDIR")
         placed = [
             Placed(standing[source] if through else lead + source, target, instruction, through)
             for source, target in pairs
@@ -241,21 +243,17 @@ class Layers:
 
     def _pairs(
         self, paths: _Paths, sources: list[str], target: str, state: State, instruction: Instruction
-    ) -> list[tuple[str, str]] | None:
+    ) -> list[tuple[str, str]]:
         """``(source file, container path)`` for every file the source words name."""
+        workdir = state.workdir if state.workdir is not None else SOMEWHERE
         if not target.startswith("/"):
-            if state.workdir is None:
-                return None
-            target = posixpath.join(state.workdir, target) + ("/" if target in (".", "./", "") else "")
+            target = posixpath.join(workdir, target) + ("/" if target in (".", "./", "") else "")
         folder = posixpath.normpath(target)
         excluded = [_glob(clean(word)) for word in instruction.flag_values("exclude")]
         keep_parents = instruction.flag("parents") is not None
         named = [(word, match) for word in sources for match in paths.matches(word)]
         into = (
-            target.endswith("/")
-            or len(named) > 1
-            or folder in _STANDARD_DIRS
-            or folder == posixpath.normpath(state.workdir or "/")
+            target.endswith("/") or len(named) > 1 or folder in _STANDARD_DIRS or folder == posixpath.normpath(workdir)
         )
         pairs: list[tuple[str, str]] = []
         for word, (match, is_dir) in named:
@@ -284,9 +282,7 @@ class Layers:
         if source is None or target is None:
             return Brought((), "a bind mount names a variable with no known value")
         if not target.startswith("/"):
-            if state.workdir is None:
-                return Brought((), "a bind mount is relative to an unknown WORKDIR")
-            target = posixpath.join(state.workdir, target)
+            target = posixpath.join(state.workdir if state.workdir is not None else SOMEWHERE, target)
         folder = posixpath.normpath(target)
         paths, standing, through = self._context, {}, False
         if mount.options.get("from"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from coach import manifests
 from coach.dockerfile import Instruction, Stage
-from coach.layers import Placed
+from coach.layers import SOMEWHERE, Placed
 from coach.manifests import Closure
 from coach.model import BuildSite
 from coach.site import Run, Site
@@ -192,6 +192,8 @@ def _judge(site: Site, run: Run, step: PackageStep) -> Verdict:
     doubt = ""
     if closure is None and culprits and step.manager == "go" and _only_standard_library(run, words):
         culprits = ()
+    if closure is None and culprits and _of_a_download(site, run, step):
+        culprits = ()
     if closure is None and culprits and not _names_a_known_place(site, run, step):
         doubt = f"its manifest is not in the repository, so what `{step.manager}` needs cannot be told"
         culprits = ()
@@ -228,6 +230,20 @@ def _compiled_ahead(
     return not any(placed.source.startswith(leads) for placed in brought)
 
 
+def _of_a_download(site: Site, run: Run, step: PackageStep) -> bool:
+    """Whether ``step`` works in a directory that a download filled: somebody else's manifest, pinned or not."""
+    here = step.directory
+    if here is None or any(path.startswith(f"{here.rstrip('/')}/") for path in run.files):
+        return False
+    chain = {stage.index for stage in site.graph.chain(run.stage)}
+    return any(
+        command.name in ("curl", "wget") or (command.name == "git" and "clone" in command.words)
+        for other in site.runs
+        if other.stage.index in chain and other.line <= run.line
+        for command in other.script.commands
+    )
+
+
 def _only_standard_library(run: Run, words: Sequence[str | None]) -> bool:
     """Whether Go files are built by name with no module around them: then nothing else can be imported."""
     named = [word for word in words[2:] if word is not None and word.endswith(".go")]
@@ -246,7 +262,7 @@ def _stage_of(site: Site, instruction: Instruction) -> Stage:
 
 def place(site: Site, run: Run, step: PackageStep) -> tuple[str | None, tuple[str | None, ...]]:
     """The repository folder that the step's working directory stands for, and its words with paths as seen there."""
-    here = step.command.cwd or step.directory or run.state.workdir
+    here: str | None = step.command.cwd or step.directory or run.state.workdir or SOMEWHERE
     directory = None
     while here is not None and directory is None:
         directory = _maps_to(run, here)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from coach import hoist, manifests
 from coach.dockerfile import Instruction, Stage
-from coach.layers import Placed, clean
+from coach.layers import SOMEWHERE, Placed, clean
 from coach.manifests import Closure
 from coach.model import Edit, Safety, Span
 from coach.order import Verdict, is_manifest, place
@@ -529,7 +529,8 @@ class _Window:
             if flag.name in ("chown", "chmod", "link")
         )
         keyword = "copy" if self.doc.content[copy.span.start : copy.span.start + 1].islower() else "COPY"
-        workdir = self.site.graph.state(copy).workdir
+        known = self.site.graph.state(copy).workdir
+        workdir = known if known is not None else SOMEWHERE
         groups: dict[str, list[Placed]] = {}
         for placed in needed.values():
             if posixpath.basename(placed.source) != posixpath.basename(placed.target):
