@@ -320,7 +320,7 @@ class _Window:
             return None
         if run.instruction.heredocs or run.instruction.json:
             raise CannotReorderError(f"line {run.line} installs and builds in one heredoc")
-        if run.script.items[cut].joiner != "&&":
+        if run.script.items[cut].joiner != "&&" and not (run.script.items[cut].joiner == ";" and _stops(run, cut)):
             raise CannotReorderError(f"line {run.line} chains install and build by something else than &&")
         return cut
 
@@ -590,6 +590,15 @@ class _Window:
             self._replace(self.doc.line_span(item.line, item.end_line), "")
         self._insert_after(self.doc.line_span(end_item.line, end_item.end_line).end, text)
         self.made.says.append(f"{name} changes on every commit, so it is declared below the install.")
+
+
+def _stops(run: Run, item: int) -> bool:
+    """Whether a failure ends the RUN before ``item``, as it does after ``&&``: its shell was told ``set -e``."""
+    return any(
+        command.name == "set" and not command.guarded and any(re.match(r"-\w*e", word or "") for word in command.words)
+        for command in run.script.commands
+        if command.item < item
+    )
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
