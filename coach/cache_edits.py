@@ -276,7 +276,8 @@ def _offline_partners(site: Site, made: Plan, seen: dict[int, Seen]) -> None:
                 twin = next((item for item in other.caches if item.path == cache.path), None)
                 reads = other.action in {Action.INSTALL, Action.FETCH} or cache.role == "shared"
                 compiles = other.action is Action.BUILD  # perhaps with a mount for what it compiles only
-                if same and twin is not None and reads and (other.offline or compiles):
+                done = twin is not None and set(twin.mounts) <= set(_planned_mounts(made, one))
+                if same and twin is not None and reads and (other.offline or (compiles and not done)):
                     partner = _planned(made, one)
                     partner.why.append(f"`{other.label}`, which reads what line {planned.run.line} fetched")
                     _add(site, made, partner, other, twin, required=True)

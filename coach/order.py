@@ -292,7 +292,7 @@ def _maps_to(run: Run, here: str) -> str | None:
 _MANIFEST = re.compile(
     r"package\.json|pyproject\.toml|setup\.py|[^/]*requirements[^/]*\.txt|pipfile|go\.mod|go\.work|cargo\.toml|pom\.xml|"
     r"build\.gradle(?:\.kts)?|settings\.gradle(?:\.kts)?|gemfile|composer\.json|[^/]*\.(?:csproj|fsproj|sln|slnx)|mix\.exs|"
-    r"build\.sbt|package\.swift|deno\.jsonc?|environment\.ya?ml|pnpm-lock\.yaml",
+    r"build\.sbt|package\.swift|deno\.jsonc?|environment\.ya?ml|pnpm-lock\.yaml|[^/]*\.cabal|cabal\.project|stack\.yaml",
     re.I,
 )
 

@@ -130,7 +130,8 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
         if after.choice == "no":
             made.blockers.append("the patch would not reach every step")
     if made.blockers:
-        return Remedy(Safety.SHOW, (), tuple(dict.fromkeys(made.blockers)), made.guidance(shown=True))
+        guidance = made.guidance(shown=True) or "Mount the directory that the tool itself names as its cache."
+        return Remedy(Safety.SHOW, (), tuple(dict.fromkeys(made.blockers)), guidance)
     reasons = tuple(dict.fromkeys(made.reasons))
     safety = Safety.REVIEW if reasons else Safety.SAFE
     return Remedy(safety, tuple(made.edits), reasons, made.guidance(shown=False))

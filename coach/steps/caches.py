@@ -118,7 +118,11 @@ def _cache_path(
     if rule.root and home == "/root":
         return rule.root, f"the default of {manager.name} for root", ""
     path = _filled(rule.paths[-1], env, home)[0]
-    return path, f"the default of {manager.name}" if path else "the home directory of its user is not known", ""
+    if path is not None:
+        return path, f"the default of {manager.name}", ""
+    if not rule.paths[-1].startswith("~/"):
+        return None, f"where {manager.name} keeps its packages depends on its version", ""
+    return None, "the home directory of its user is not known", ""
 
 
 def _role(rule: CacheRule, parsed: Parsed, env: Mapping[str, str | None], directory: str | None, look: Look) -> str:
