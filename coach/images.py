@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from coach.dockerfile import BaseConfig
 
@@ -39,8 +39,7 @@ class Role(StrEnum):
     SERVER = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """An image reference taken apart. ``repository`` is normalised (no ``docker.io/library/``, no mirror host).
 
     ``written`` is the reference as given without tag and digest, so that a replacement can keep a mirror;
@@ -56,8 +55,7 @@ class Reference:
         return f"{self.written}:{tag}"
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """An account that exists in an image."""
 
     uid: int
@@ -65,8 +63,7 @@ class User:
     home: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
+class ImageFacts(NamedTuple):
     """What is known of one image.
 
     ``libc``, ``role`` and ``user`` are ``None`` when not known; ``user`` is "0" for root. ``mb`` is the range of its
@@ -104,14 +101,12 @@ class ImageFacts:
         return self.toolchain or self.role in (Role.SDK, Role.LANGUAGE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Variant:
-    tags: re.Pattern[str]
+class _Variant(NamedTuple):
+    tags: str
     data: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
+class _Family(NamedTuple):
     data: Mapping[str, object]
     variants: tuple[_Variant, ...]
 
@@ -206,7 +201,7 @@ def lookup(ref: str) -> ImageFacts | None:
         return None
     for family in _families(reference.repository):
         for variant in family.variants:
-            match = variant.tags.fullmatch(tag)
+            match = re.fullmatch(variant.tags, tag)
             if match is not None:
                 return _facts(reference, tag, family, variant, match)
     return None
@@ -238,31 +233,41 @@ def glibc_version(facts: ImageFacts) -> tuple[int, int] | None:
 @lru_cache(maxsize=1)
 def _knowledge() -> tuple[Mapping[str, tuple[_Family, ...]], tuple[tuple[str, _Family], ...]]:
     """Families by exact repository name, and those named by a wildcard in file order. Raises ``ValueError``."""
+    # that the file is what `index` asks for is held by a test
     text = (files("coach") / "knowledge" / "images.toml").read_text("utf-8")
-    return index(tomllib.loads(text))
+    return _arranged(tomllib.loads(text)["image"])
 
 
 def index(data: Mapping[str, object]) -> tuple[Mapping[str, tuple[_Family, ...]], tuple[tuple[str, _Family], ...]]:
     """Check the tables of ``images.toml`` and arrange them for look-up. Raises ``ValueError`` naming what is wrong."""
-    exact: dict[str, list[_Family]] = {}
-    wild: list[tuple[str, _Family]] = []
     tables = data.get("image")
     if not isinstance(tables, list) or set(data) != {"image"}:
         raise ValueError("images.toml: only [[image]] tables are expected")
     for table in tables:
-        family = _family(table)
+        _check_family(table)
+    exact, wild = _arranged(tables)
+    twice = sorted(name for name, families in exact.items() if len(families) > 1)
+    if twice:
+        raise ValueError(f"images.toml: named more than once: {', '.join(twice)}")
+    return exact, wild
+
+
+def _arranged(
+    tables: Iterable[Mapping[str, Any]],
+) -> tuple[Mapping[str, tuple[_Family, ...]], tuple[tuple[str, _Family], ...]]:
+    exact: dict[str, tuple[_Family, ...]] = {}
+    wild: list[tuple[str, _Family]] = []
+    for table in tables:
+        family = _Family(table, tuple(_Variant(variant["tags"], variant) for variant in table["variant"]))
         for name in table["names"]:
             if any(char in name for char in "*?["):
                 wild.append((name, family))
             else:
-                exact.setdefault(name, []).append(family)
-    twice = sorted(name for name, families in exact.items() if len(families) > 1)
-    if twice:
-        raise ValueError(f"images.toml: named more than once: {', '.join(twice)}")
-    return {name: tuple(families) for name, families in exact.items()}, tuple(wild)
+                exact[name] = (*exact.get(name, ()), family)
+    return exact, tuple(wild)
 
 
-def _family(table: dict[str, object]) -> _Family:
+def _check_family(table: dict[str, object]) -> None:
     names, family = table.get("names"), table.get("family")
     where = f"images.toml: {family or names or table}"
     if not isinstance(family, str) or not isinstance(names, list) or not names:
@@ -273,7 +278,6 @@ def _family(table: dict[str, object]) -> _Family:
     variants = table.get("variant")
     if not isinstance(variants, list) or not variants:
         raise ValueError(f"{where}: needs at least one variant")
-    found = []
     for variant in variants:
         _check(where, set(variant) - {"tags"}, variant)
         if not {"tags", "libc", "role"} <= set(variant):
@@ -283,11 +287,9 @@ def _family(table: dict[str, object]) -> _Family:
         if variant["role"] and variant["role"] not in set(Role):
             raise ValueError(f"{where}: role {variant['role']!r}")
         try:
-            tags = re.compile(variant["tags"])
-        except re.error as error:
+            re.compile(variant["tags"])
+        except (re.error, TypeError) as error:
             raise ValueError(f"{where}: tags {variant['tags']!r}: {error}") from None
-        found.append(_Variant(tags, variant))
-    return _Family(table, tuple(found))
 
 
 def _check(where: str, keys: set[str], table: Mapping[str, object]) -> None:

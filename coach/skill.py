@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from coach.errors import InputError, SkillError
 
@@ -52,8 +52,7 @@ _MOST_WORDS = 64
 _MOST_FIXES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """One heading with what stands under it, up to the next heading of its level or above.
 
     ``title`` is the heading as written (backquotes included), ``anchor`` the fragment GitHub gives it, ``markdown``
@@ -66,8 +65,7 @@ class Section:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class AntiPattern:
+class AntiPattern(NamedTuple):
     """A mistake by its heading; a part the document does not give is ""."""
 
     title: str
@@ -78,8 +76,7 @@ class AntiPattern:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(NamedTuple):
     """One entry of the jump list.
 
     ``symptom`` is what ``--symptom`` takes: the id in front of the entry where there is one, else its words.
@@ -93,8 +90,7 @@ class Jump:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """One row of the checklist: its id ("" when it has none), its words, the FIX ids it names, its line."""
 
     id: str
@@ -103,8 +99,7 @@ class Gate:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A link of the document, for those who check that it leads somewhere. Links in code are not links."""
 
     text: str
@@ -112,8 +107,7 @@ class Link:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prose:
+class Prose(NamedTuple):
     """What a SKILL.md holds beside its chart, its sections and its anti-patterns; the fields are those of ``Skill``."""
 
     name: str
@@ -315,8 +309,7 @@ def links_of(markdown: str) -> tuple[Link, ...]:
     return tuple(_links(_tokens(markdown.replace("\r\n", "\n").replace("\r", "\n"))))
 
 
-@dataclass(frozen=True, slots=True)
-class _Heading:
+class _Heading(NamedTuple):
     level: int
     nested: bool
     section: Section

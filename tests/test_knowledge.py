@@ -53,6 +53,25 @@ def test_a_cache_has_a_default_place_and_a_live_one_is_never_shared_by_default()
             assert not cache.mount or set(cache.mount) <= set(cache.covers), manager.name
 
 
+def test_a_switch_leads_to_a_manager() -> None:
+    for manager in managers().values():
+        for switch in manager.switch:
+            assert switch.to in managers(), manager.name
+
+
+def test_a_program_is_found_by_its_name_as_the_tables_say() -> None:
+    names = {"pip3.12", "pip3", "xx-go", "gofmt", "mvnw", "gradlew", "micromamba", "python", "apt-get", "", "g o"}
+    names |= {program for _, table in knowledge.tables("managers") for program in table["programs"]}
+    for name in names:
+        fitting = [manager for manager in managers().values() if manager.programs.fullmatch(name)]
+        assert fitting == [managers().of_program(name)] * len(fitting), name
+        assert len(fitting) <= 1, name
+        assert fitting or managers().of_program(name) is None, name
+    for manager in managers().values():
+        assert all(managers().of_module(module) == manager for module in manager.modules)
+    assert managers().of_module("flask") is None
+
+
 def test_programs_match_whole_names_only() -> None:
     assert managers()["pip"].programs.fullmatch("pip3.12")
     assert not managers()["pip"].programs.fullmatch("pipx")

@@ -6,7 +6,7 @@ below ``tests/cases/cache_mount/``. No Python changes. A manager's file holds:
 ``name``, ``ecosystem``
     ``name`` is the file's stem. Ecosystems are free words (``node``, ``python``, ``go``, ``os`` …).
 ``programs``, ``modules``
-    Regular expressions that match the *whole* basename of the program (``pip(3(\\.\\d+)?)?``), and the names by which
+    Each on one line. Regular expressions that match the *whole* basename of the program (``pip(3(\\.\\d+)?)?``), and the names by which
     ``python -m`` calls it.
 ``source``, ``date``
     Where the facts were read (an address, or ``repository path``), and the day, ``YYYY-MM-DD``. Both are required.
@@ -68,10 +68,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 ACTIONS = ("fetch", "install", "named", "tool", "build", "os")
 ROLES = ("download", "shared", "compile", "live")
@@ -81,16 +80,14 @@ class KnowledgeError(Exception):
     """A table of facts that is not what the schema says: a mistake of the package, never of the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilePattern:
+class FilePattern(NamedTuple):
     """``file`` of the working directory, and a pattern searched in it."""
 
     file: str
     pattern: re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRule:
+class CommandRule(NamedTuple):
     words: tuple[frozenset[str], ...]
     action: str
     named: str
@@ -100,8 +97,7 @@ class CommandRule:
     plain: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CacheRule:
+class CacheRule(NamedTuple):
     paths: tuple[str, ...]
     root: str
     flags: tuple[str, ...]
@@ -117,22 +113,19 @@ class CacheRule:
     files: tuple[FilePattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigRule:
+class ConfigRule(NamedTuple):
     words: tuple[str, ...]
     env: str
 
 
-@dataclass(frozen=True, slots=True)
-class FightRule:
+class FightRule(NamedTuple):
     flag: str
     command: tuple[frozenset[str], ...]
     env: str
     values: re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """An environment variable that belongs to a cache mount."""
 
     env: str
@@ -140,14 +133,12 @@ class Setting:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(NamedTuple):
     when: FilePattern
     to: str
 
 
-@dataclass(frozen=True, slots=True)
-class PackageManager:
+class PackageManager(NamedTuple):
     """One ``managers/*.toml``; the module's docstring says what each field means."""
 
     name: str
@@ -204,15 +195,63 @@ def tables(*path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 raise KnowledgeError(f"{item.name}: {error}") from error
 
 
+class Managers(Mapping[str, PackageManager]):
+    """Package managers by name. A table is read when its manager is met; ``KnowledgeError`` names what is wrong in it.
+
+    Who is called by what name is told from the ``programs`` and ``modules`` of the tables alone, each one line there.
+    """
+
+    def __init__(self) -> None:
+        folder = resources.files(__name__).joinpath("managers")
+        files = sorted((item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda item: item.name)
+        self._texts = {item.name.removesuffix(".toml"): item.read_text("utf-8") for item in files}
+        self._read: dict[str, PackageManager] = {}
+        self._words: dict[str, str] = {}
+        self._patterns: list[tuple[str, str]] = []
+        self._modules: dict[str, str] = {}
+        for name, names in tomllib.loads("\n".join(map(_names, self._texts, self._texts.values()))).items():
+            for program in names["programs"]:
+                if re.fullmatch(r"[\w-]+", program):
+                    self._words[program] = name
+                else:
+                    self._patterns.append((program, name))
+            self._modules.update(dict.fromkeys(names.get("modules", ()), name))
+
+    def __getitem__(self, name: str) -> PackageManager:
+        if name not in self._read:
+            try:
+                self._read[name] = read_manager(f"{name}.toml", tomllib.loads(self._texts[name]))
+            except tomllib.TOMLDecodeError as error:
+                raise KnowledgeError(f"{name}.toml: {error}") from error
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def of_program(self, program: str) -> PackageManager | None:
+        """The manager that a program of this name (without its folder) is."""
+        name = self._words.get(program)
+        if name is None:
+            name = next((name for pattern, name in self._patterns if re.fullmatch(pattern, program)), None)
+        return self[name] if name is not None else None
+
+    def of_module(self, module: str) -> PackageManager | None:
+        """The manager that ``python -m module`` starts."""
+        name = self._modules.get(module)
+        return self[name] if name is not None else None
+
+
+def _names(name: str, text: str) -> str:
+    return "\n".join((f'["{name}"]', *re.findall(r"(?m)^(?:programs|modules) = .*$", text)))
+
+
 @lru_cache(maxsize=1)
-def managers() -> Mapping[str, PackageManager]:
-    """Every package manager by name. Raises ``KnowledgeError`` naming file and key of a wrong table."""
-    found = {name.removesuffix(".toml"): read_manager(name, table) for name, table in tables("managers")}
-    for manager in found.values():
-        for switch in manager.switch:
-            if switch.to not in found:
-                raise KnowledgeError(f"{manager.name}.toml: switch names the unknown manager {switch.to!r}")
-    return found
+def managers() -> Managers:
+    """Every package manager."""
+    return Managers()
 
 
 class Table:

@@ -65,13 +65,13 @@ def call_of(command: Command) -> Call | None:
             if module is None:
                 return None
             words = words[module:]
-            named = next((one for one in managers().values() if words[0].text in one.modules), None)
+            named = managers().of_module(words[0].text or "")
             return Call(named, words) if named is not None else None
         inner = _unwrapped(name, words)
         if inner is not None:
             words = inner
             continue
-        manager = next((one for one in managers().values() if one.programs.fullmatch(name)), None)
+        manager = managers().of_program(name)
         return Call(manager, words) if manager is not None else None
     return None
 
@@ -128,7 +128,7 @@ def _unwrapped(name: str, words: Sequence[Word]) -> tuple[Word, ...] | None:
         program = posixpath.basename(text).partition("@")[0]
         if head == ("corepack",) and program not in {"npm", "pnpm", "yarn", "npx", "pnpx"}:
             return None
-        known = _PYTHON.fullmatch(program) or any(one.programs.fullmatch(program) for one in managers().values())
+        known = _PYTHON.fullmatch(program) or managers().of_program(program)
         return tuple(words[at:]) if known or (program,) in _RUNNERS else None
     return None
 
