@@ -254,6 +254,27 @@ def test_what_hangs_on_another_stage_is_an_interval() -> None:
     assert [found.outcomes[2][index] for index in plan.steps] == [CACHED] * 4, "an old state is still known"
 
 
+def test_copies_that_may_hold_the_same_bytes_may_spare_each_other_in_one_build() -> None:
+    text = (
+        "FROM base AS one\nRUN a\nFROM base AS two\nRUN b\n"
+        "FROM base\nCOPY --link --from=one /made /x/\nCOPY --link --from=two /made /x/\nRUN c\n"
+    )
+    found = simulate(history({"Dockerfile": text}), AsItWas(Arguments(), "Dockerfile"), [Policy.LOCAL])[Policy.LOCAL]
+
+    plan = found.plans[0]
+    assert plan is not None
+    assert [found.outcomes[0][index] for index in plan.steps] == [RAN, RAN, MAYBE, MAYBE, RAN]
+
+
+def test_the_same_step_in_two_stages_is_one() -> None:
+    text = "FROM base AS one\nRUN a\nFROM base\nRUN a\nCOPY --from=one /x /x\n"
+    found = simulate(history({"Dockerfile": text}), AsItWas(Arguments(), "Dockerfile"), [Policy.LOCAL])[Policy.LOCAL]
+
+    plan = found.plans[0]
+    assert plan is not None
+    assert [found.outcomes[0][index] for index in plan.steps] == [RAN, RAN, RAN]
+
+
 def test_policies_keep_what_they_keep() -> None:
     files: list[dict[str, Content]] = [{"Dockerfile": STAGED, "a": text} for text in ("1", "1", "2", "1")]
     found = simulate(history(*files), AsItWas(Arguments(), "Dockerfile"), list(Policy))

@@ -95,7 +95,7 @@ class Cache:
     def build(self, plan: Plan, now: Keys) -> list[Outcome]:
         """Outcomes by vertex; afterwards the cache holds what the policy keeps of this build."""
         low = _ran(plan, now, self.worst, None)
-        high = _ran(plan, now, self.worst, self.best)
+        high = _ran(plan, now, self.worst, self.best) - _twins(plan, now)
         outcomes = [
             Outcome.FAILED
             if now.worst[index] is None
@@ -120,6 +120,20 @@ class Cache:
         if self.policy is not Policy.NONE:
             self.worst |= {key for index in kept if (key := now.worst[index]) is not None}
             self.best |= {key for index in kept if (key := now.best[index]) is not None}
+
+
+def _twins(plan: Plan, now: Keys) -> set[int]:
+    """Vertices that may come to the same key within one build: one of them runs, and the others may be spared."""
+    alike: dict[str, list[int]] = {}
+    for index, key in enumerate(now.best):
+        if key is not None:
+            alike.setdefault(key, []).append(index)
+    return {
+        index
+        for group in alike.values()
+        if len(group) > 1 and len({plan.definitions[index] for index in group}) > 1
+        for index in group
+    }
 
 
 def _ran(plan: Plan, now: Keys, known: set[str], alike: set[str] | None) -> set[int]:

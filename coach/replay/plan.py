@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from coach.dockerfile import BaseConfig, Dockerfile, Graph, Instruction, Mount, Stage, State, mounts
 from coach.replay.context import Selection, clean, digest
@@ -58,6 +59,19 @@ class Plan:
     final: int | None
     chain: frozenset[int]
     steps: tuple[int, ...]
+
+    @cached_property
+    def definitions(self) -> tuple[str, ...]:
+        """One name for each vertex, whatever the files hold. Two that share it are one and the same to BuildKit."""
+        found: list[str] = []
+
+        def of(index: int | None) -> str:
+            return "" if index is None else found[index]
+
+        for vertex in self.vertices:
+            copied = [part for one in vertex.inputs for part in (of(one.vertex), one.path)]
+            found.append(digest(vertex.token, of(vertex.parent), repr(vertex.reads), *copied))
+        return tuple(found)
 
     def vertex_of(self, instruction: Instruction) -> int | None:
         """The vertex an instruction of the file makes."""
