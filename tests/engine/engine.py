@@ -240,12 +240,27 @@ def _read(text: str) -> _Log:
             if vertex.get("error"):
                 tail.append(str(vertex["error"]))
         tail += [_log_text(log) for log in entry.get("logs") or ()]
-    steps = tuple(
+    steps = [digest for digest in ended if _STEP.match(names[digest])]
+    # builds that run at the same time share their steps, and each then reports those of the other too
+    own = _below(steps[-1], inputs) if steps else set()
+    vertexes = tuple(
         Vertex(digest, names[digest], cached[digest], spent[digest], inputs[digest])
-        for digest in ended
-        if _STEP.match(names[digest])
+        for digest in steps
+        if digest in own
     )
-    return _Log(steps, "".join(tail)[-4000:], "\n".join(stray))
+    return _Log(vertexes, "".join(tail)[-4000:], "\n".join(stray))
+
+
+def _below(last: str, inputs: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """``last`` and everything that went into it."""
+    found: set[str] = set()
+    ahead = [last]
+    while ahead:
+        digest = ahead.pop()
+        if digest not in found:
+            found.add(digest)
+            ahead += inputs.get(digest, ())
+    return found
 
 
 def _log_text(log: Mapping[str, object]) -> str:

@@ -33,6 +33,8 @@ VOLATILE = re.compile(
     | root/\.local/state/pnpm/.*                                # when pnpm last looked for its own updates
     | (?:root|go|go/pkg|go/pkg/mod|root/\.local|root/\.local/share|go/pkg/mod/cache)  # folders that held only those
     | go/pkg/(?:mod|sumdb)/.*
+    # pnpm keeps what a package's own script made in its store, but not the folders that npm ran it with
+    | .*/node_modules/\.pnpm/[^/]+/node_modules/[^/]+/node_modules(?:/\.(?:bin|tmp)(?:/.*)?)?
     | .*\.pyc | .*/__pycache__                                  # hold the time of their source
     | .*/node_modules/\.(?:package-lock\.json|modules\.yaml|pnpm-workspace-state[^/]*\.json)  # hold times, store paths
     | .*/pip-[^/]+\.dist-info/RECORD          # virtualenv's copy of pip lists its .pyc files at random
@@ -101,14 +103,22 @@ class Trial:
     def patched_files(self) -> dict[str, File]:
         return self.engine.files(self.image(self.patched))
 
-    def after(self, folder: Path, changed: str) -> Build:
-        """The build after one more file was changed; the state before it is built first."""
+    def after(self, folder: Path, changed: str, until: str = "") -> Build:
+        """The build after one more file was changed; the state before it is built first.
+
+        ``until`` is what names the last step to build: the steps below it do not touch its place in the cache.
+        """
         self.engine.build(folder)
         self.counted += 1
         made = folder.parent / f"{folder.name}-{self.counted}"
         shutil.copytree(folder, made)
         _append(made / changed)
-        return self.engine.build(made)
+        if until:
+            lines = (made / "Dockerfile").read_text().splitlines(keepends=True)
+            last = next(number for number, line in enumerate(lines) if until in line)
+            assert not lines[last].endswith("\\\n")
+            (made / "short.Dockerfile").write_text("".join(lines[: last + 1]))
+        return self.engine.build(made, dockerfile="short.Dockerfile" if until else "Dockerfile")
 
 
 def _append(path: Path) -> None:
@@ -221,7 +231,7 @@ PROJECTS = (
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(project, marks=pytest.mark.xdist_group(project.name)) for project in PROJECTS],
+    params=PROJECTS,
     ids=[project.name for project in PROJECTS],
 )
 def trial(request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Trial:
@@ -240,7 +250,7 @@ def test_the_patched_image_holds_the_same_files(trial: Trial) -> None:
 
 
 def test_before_the_patch_a_change_of_the_source_reruns_the_install(trial: Trial) -> None:
-    build = trial.after(trial.original, trial.project.source)
+    build = trial.after(trial.original, trial.project.source, until=trial.project.install)
 
     assert not trial.project.step(build, patched=False)
 
@@ -253,6 +263,6 @@ def test_after_the_patch_a_change_of_the_source_does_not_rerun_the_install(trial
 
 @pytest.mark.parametrize("which", [0, 1], ids=["manifest", "lockfile"])
 def test_after_the_patch_a_change_of_what_the_install_reads_reruns_it(trial: Trial, which: int) -> None:
-    build = trial.after(trial.patched, trial.project.reads[which])
+    build = trial.after(trial.patched, trial.project.reads[which], until=trial.project.fetch or trial.project.install)
 
     assert not trial.project.step(build, patched=True)
