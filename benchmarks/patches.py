@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import tempfile
 import time
 import uuid
@@ -160,6 +161,8 @@ def main() -> None:
                         row: Measured | str = measure(engine, example, folder)
                     except BuildError as error:
                         row = f"does not build: {str(error).splitlines()[0]}"
+                    except subprocess.TimeoutExpired as error:
+                        row = f"a build took more than {error.timeout:.0f} s"
                     rows.append((example.name, state, row))
                     print(example.name, state, row, flush=True)
         version = engine.docker("version", "--format", "{{.Server.Version}}")
