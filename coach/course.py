@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Course:
-    """A skill with its chart and the lessons there are."""
+    """A skill with its chart."""
 
     skill: Skill
     chart: Chart
-    lessons: tuple[Lesson, ...]
+
+    @property
+    def lessons(self) -> tuple[Lesson, ...]:
+        """The lessons there are, imported when a walk begins."""
+        from coach.lessons import discover
+
+        return discover()
 
 
 def shipped_folder() -> Path:
@@ -68,7 +74,6 @@ def _text(file: str, content: bytes) -> str:
 
 def course(file: str | None = None) -> Course:
     """The skill at ``file`` made ready to be walked. Raises ``ChartError`` with the line in the SKILL.md."""
-    from coach import lessons
     from coach.flowchart import load_chart
 
     found = read_skill(file)
@@ -76,7 +81,7 @@ def course(file: str | None = None) -> Course:
         chart = load_chart(found.chart_text)
     except ChartError as error:
         raise ChartError(error.says, found.path, found.chart_line + max(error.line, 1) - 1) from None
-    return Course(found, chart, tuple(lessons.discover()))
+    return Course(found, chart)
 
 
 def flags(taught: Course, words: Sequence[str]) -> dict[str, Given]:

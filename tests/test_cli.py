@@ -153,7 +153,8 @@ def test_every_format_names_the_fix_and_keeps_the_code(
 def test_heavy_libraries_stay_unloaded(repo: Path) -> None:
     script = (
         "import sys\nfrom coach.cli import main\ncode = main(['diagnose', '--json'])\n"
-        "loaded = [name for name in ('rich', 'prompt_toolkit', 'mcp') if name in sys.modules]\n"
+        "heavy = ('rich', 'prompt_toolkit', 'mcp', 'yaml', 'markdown_it', 'coach.ci.compose', 'coach.ci.github')\n"
+        "loaded = [name for name in heavy if name in sys.modules]\n"
         "print(code, loaded, file=sys.stderr)\n"
     )
 
@@ -167,6 +168,19 @@ def test_what_needs_no_graph_loads_none(words: list[str], repo: Path) -> None:
     script = (
         f"import sys\nfrom coach.cli import main\nmain({words!r})\n"
         "print([name for name in ('networkx', 'prompt_toolkit') if name in sys.modules], file=sys.stderr)\n"
+    )
+
+    done = python(script, repo)
+
+    assert done.stderr.strip().split("\n")[-1] == "[]"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["diagnose", "--help"], ["schema"], ["questions", "--json"]])
+def test_what_reads_no_repository_loads_neither_parsers_nor_lessons(words: list[str], repo: Path) -> None:
+    script = (
+        f"import sys\nfrom coach.cli import main\nmain({words!r})\n"
+        "heavy = ('yaml', 'markdown_it', 'rich', 'tree_sitter', 'coach.site', 'coach.lessons.buildkit')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
     )
 
     done = python(script, repo)

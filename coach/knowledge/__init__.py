@@ -6,8 +6,8 @@ below ``tests/cases/cache_mount/``. No Python changes. A manager's file holds:
 ``name``, ``ecosystem``
     ``name`` is the file's stem. Ecosystems are free words (``node``, ``python``, ``go``, ``os`` …).
 ``programs``, ``modules``
-    Each on one line. Regular expressions that match the *whole* basename of the program (``pip(3(\\.\\d+)?)?``), and the names by which
-    ``python -m`` calls it.
+    Regular expressions that match the *whole* basename of the program (``pip(3(\\.\\d+)?)?``), and the names by which
+    ``python -m`` calls it; each on one line.
 ``source``, ``date``
     Where the facts were read (an address, or ``repository path``), and the day, ``YYYY-MM-DD``. Both are required.
 ``manifests``, ``lockfiles``
