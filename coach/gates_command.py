@@ -23,6 +23,7 @@ from coach.verify_command import (
     above,
     agree,
     build_flags,
+    clear,
     needs_engine,
     one_site,
     reporter,
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None, 
             with Workshop(reporter(), args.timeout) as shop:
                 measured = Measured(image=_inspected(shop, image))
         checked = [(site, _checked(project, site, measured, args))]
+    clear()
     _print(checked, image, args, style)
     statuses = {one.status for _, results in checked for one in results}
     if Status.FAIL in statuses:

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace, say: Say, root: Path, dockerfile: str | None) 
         proofs, judged = bench.prove(states)
         if args.keep:
             say(f"kept: {shop.folder} and images {shop.name}:*")
+    clear()
     if args.json:
         sys.stdout.write(shown.json_text(site, proofs, judged, bench.touches, bench.notes))
     else:
@@ -143,11 +144,17 @@ def above(say: Say) -> Say:
     """``say`` that clears the line of progress first, where there is one."""
 
     def said(words: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
+        clear()
         say(words)
 
     return said
+
+
+def clear() -> None:
+    """Take the line of progress away, so that what follows starts on an empty one."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 def reporter() -> Callable[[str], None]:
