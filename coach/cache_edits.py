@@ -269,7 +269,7 @@ def _offline_partners(site: Site, made: Plan, seen: dict[int, Seen]) -> None:
     """An offline step, or one that compiles, reads what an earlier one fetched: it gets the same mount."""
     for planned, step, cache in list(_clusters(made)):
         for one in seen.values():
-            if not _after(site, planned.run, one.run):
+            if not one.steps or not _after(site, planned.run, one.run):
                 continue
             for other in one.steps:
                 same = other.manager == step.manager and not other.vendored and not other.nothing
@@ -334,15 +334,16 @@ def _copies(site: Site, made: Plan, planned: RunPlan, path: str) -> None:
 
 
 def _taken(site: Site, instruction: Instruction) -> Iterator[tuple[str, list[str | None]]]:
-    state = site.graph.state(instruction)
     if instruction.name in {"COPY", "ADD"}:
         flag = instruction.flag("from")
         if flag is not None and flag.value:
+            state = site.graph.state(instruction)
             origin = state.expand(flag.value).text
             yield origin or flag.value, [state.expand(word).text for word in instruction.words[:-1]]
     elif instruction.name == "RUN":
         for mount in mounts(instruction):
             if mount.type == "bind" and mount.options.get("from"):
+                state = site.graph.state(instruction)
                 origin = state.expand(mount.options["from"]).text
                 yield origin or "", [state.expand(mount.options.get("source", "/")).text]
 

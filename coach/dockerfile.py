@@ -59,7 +59,7 @@ __all__ = [
 MAX_SIZE = 4 * 1024 * 1024  # larger files are refused here; BuildKit has no limit of its own
 MAX_LINE = 65_535  # bytes without the newline: Go's bufio.MaxScanTokenSize, above which BuildKit refuses the file
 MAX_STAGES = 1_000  # far above any real file; keeps work on the stage graph bounded
-MAX_INSTRUCTIONS = 3_000  # likewise
+MAX_INSTRUCTIONS = 2_500  # likewise
 
 _BLANKS = "\t\v\f\r "
 _BLANK_RUN = re.compile(f"[{_BLANKS}]+")

@@ -11,7 +11,7 @@ from coach.errors import EditError
 from coach.model import Edit
 
 CONTEXT = 3  # lines of context, as git shows them
-_MOST_PAIRS = 200_000  # of equal lines that difflib has to weigh against each other
+_MOST_PAIRS = 50_000  # of equal lines that difflib has to weigh against each other
 NO_NEWLINE = b"\n\\ No newline at end of file\n"
 Hidden = Callable[[bytes], bool]
 

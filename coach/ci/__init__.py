@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import weakref
 from collections.abc import Mapping
 from types import ModuleType
 
@@ -92,7 +93,19 @@ def _reads_trees(module: ModuleType) -> bool:
 
 
 def build_sites(tree: Tree) -> Discovery:
-    """Every place of the repository that builds an image, CI first, then by path and line. Raises nothing."""
+    """Every place of the repository that builds an image, CI first, then by path and line. Raises nothing.
+
+    A tree never changes, so it is read once, however often it is asked for.
+    """
+    if tree not in _known:
+        _known[tree] = _build_sites(tree)
+    return _known[tree]
+
+
+_known: weakref.WeakKeyDictionary[Tree, Discovery] = weakref.WeakKeyDictionary()
+
+
+def _build_sites(tree: Tree) -> Discovery:
     found = [module.read(tree) for module in systems(tree).values()]
     builds = [build for discovery in found for build in discovery.builds]
     skipped = {(item.path, item.line): item for discovery in found for item in discovery.skipped}
