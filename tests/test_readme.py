@@ -66,9 +66,10 @@ def test_the_table_holds_every_decision_of_the_chart_in_its_order() -> None:
     assert [row[3] for row in rows] == [f"F{number}" for number in range(1, len(rows) + 1)]
 
 
-@pytest.mark.parametrize(
-    "words", sorted(set(re.findall(r"^\$ (coach[^#\n]*?)\s*(?:#.*)?$", README.read_text(), re.M)), key=len)
-)
+COMMANDS: list[str] = sorted(set(re.findall(r"^\$ (coach[^#\n]*?)\s*(?:#.*)?$", README.read_text(), re.M)))
+
+
+@pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_shown_is_one_that_coach_knows(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     parts = shlex.split(words)[1:]
     known = [part for part in parts if part.startswith("-")]
