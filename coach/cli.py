@@ -663,8 +663,8 @@ def _gates_arguments(parser: argparse.ArgumentParser) -> None:
 def _gates(args: argparse.Namespace) -> int:
     from coach import gates_command
 
-    if args.engine and args.path is None and Path(args.engine).is_dir():
-        args.path, args.engine = args.engine, ""  # `--engine .` means the folder: an image is never called like one
+    if args.engine and args.path is None and args.engine.startswith((".", "/")):
+        args.path, args.engine = args.engine, ""  # `--engine .` means the folder: no image's name begins like that
     there = argparse.Namespace(path=args.path or ".", dockerfile=args.dockerfile)
     return gates_command.run(args, _say, *_root(there), lambda: _style(args))
 

@@ -424,6 +424,13 @@ def test_nothing_is_built_unasked(root: Path, docker: str, words: tuple[str, ...
     assert "asked for" not in done.stderr
 
 
+def test_a_folder_after_the_engine_flag_is_what_to_build(root: Path, docker: str) -> None:
+    done = coach(root, "gates", "--engine", ".", PATH=docker)
+
+    assert done.returncode == 2
+    assert "coach gates --engine builds Dockerfile" in done.stderr
+
+
 def test_a_no_at_the_terminal_builds_nothing(root: Path, docker: str) -> None:
     (root / "Dockerfile").write_text(FILE_FAILURES["copy-order"][0]["Dockerfile"])
     words = ["-m", "coach", "verify", "--fix", "F2"]
