@@ -33,9 +33,9 @@ class Memory:
 
     def _write(self, name: str, content: bytes | None) -> bool:
         try:
-            # the journal holds files as they were, so nobody else may look into the folder
+            # the journal holds files as they were, secrets and all, so nobody else may look into it
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            repo.write_files(self.folder, {name: content})
+            repo.write_files(self.folder, {name: content}, private=True)
         except (OSError, CoachError):
             return False
         return True

@@ -187,10 +187,11 @@ def _inside(root: Path, path: str) -> Path:
     return full
 
 
-def write_files(root: Path, changes: Mapping[str, bytes | None]) -> None:
+def write_files(root: Path, changes: Mapping[str, bytes | None], *, private: bool = False) -> None:
     """Write every file of ``changes`` (``None`` deletes it), each atomically: a temporary file, then a rename.
 
-    Modes of existing files are kept. Nothing is written when a path leads out of ``root`` (``InputError``).
+    Modes of existing files are kept; with ``private``, only the owner may read what is written. Nothing is written
+    when a path leads out of ``root`` (``InputError``).
     """
     places = {path: _inside(root, path) for path in changes}
     for path, content in changes.items():
@@ -201,6 +202,7 @@ def write_files(root: Path, changes: Mapping[str, bytes | None]) -> None:
                 continue
             full.parent.mkdir(parents=True, exist_ok=True)
             mode = stat.S_IMODE(full.stat().st_mode) if full.exists() else 0o644
+            mode = 0o600 if private else mode
             handle, name = tempfile.mkstemp(dir=full.parent, prefix=f".{full.name}.")
             try:
                 with os.fdopen(handle, "wb") as out:

@@ -191,6 +191,8 @@ def _one(
     if not is_file(tree, path):
         raise UsageError("no such Dockerfile in the repository", path)
     if context is not None:
+        if posixpath.isabs(context) or posixpath.normpath(context).startswith(".."):
+            raise UsageError("the build context has to be a folder of the repository", context)
         context = clean(context)
         if context and (context not in tree.entries() or tree.entries()[context].kind is Kind.FILE):
             raise UsageError("no such build context in the repository", context)
