@@ -79,42 +79,40 @@ _FLAG = re.compile(
     rf"(?P<sep>[= ]\s*|\\?[\"']\s*,\s*(?=\\?[\"']))(?P<value>{_VALUE})",
     re.M,
 )
-# Words that hold a credential by their place in one command's line: what tells the command, then the place.
+# Words that hold a credential by their place in one command's line: what tells the command, then the place. Compiled
+# by re when first used: the second one only where the first one is met.
 _BARE = r"(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s'\"`|;&)]+)"
-_PLACES = tuple(
-    (re.compile(command, re.I), re.compile(place, re.I | re.M))
-    for command, place in (
-        (r"\blogin\b|\bsshpass\b|\bnuget\b", rf"(?P<head>\s-p[= ]?\s{{0,9}})(?!assword){_BARE}"),
-        (r"\b(?:mysql|mariadb)", r"(?P<head>\s-p)(?P<value>[^\s'\"]+|'[^']*'|\"[^\"]*\")"),
-        (r"\bopenssl\b", rf"(?P<head>\s-k\s{{1,9}}|\s-pass(?:in|out)?\s{{1,9}}['\"]?pass:){_BARE}"),
-        (
-            r"\b(?:curl|wget|httpie?|lftp|jfrog|jf|svn)\b",
-            r"(?P<head>(?:\s|^|['\"])(?:-u|-U|--user|--proxy-user|-a)(?:[= ]\s{0,9}|['\"]\s*,\s*)?"
-            rf"['\"]?[^\s:'\"-][^\s:'\"]{{0,200}}:){_BARE}",
-        ),
-        (r"\bchpasswd\b", r"(?P<head>[A-Za-z_][A-Za-z0-9_.-]{0,60}:)(?P<value>[^\s'\"|<]+)"),
-        (
-            r"\bpassword-stdin\b|\bpasswd\b|\bsudo\s+-S\b|--with-token\b",
-            rf"(?P<head>\b(?:echo|printf)\s{{1,9}}(?:-[neE]+\s{{1,9}}|['\"]?%s(?:\\n)?['\"]?\s{{1,9}})?){_BARE}",
-        ),
-        (
-            r"\bconfig(?:ure)?\b",
-            rf"(?P<head>(?:\b(?:http-basic|custom-headers)\.\S{{1,200}}\s{{1,9}}\S{{1,200}}\s{{1,9}}"
-            rf"|\b(?:pypi-token|github-oauth|gitlab-token|gitlab-oauth|bearer|forgejo-token)\.\S{{1,200}}\s{{1,9}}"
-            rf"|_(?:authToken|auth|password)['\"]?\s{{1,9}}"
-            r"|(?<=[\s._:-])(?:aws_)?(?:secret_access_key|session_token|password|passwd|token|secret|api[_-]?key)\s{1,9})"
-            rf"){_BARE}",
-        ),
-        (
-            r"\bbundle(?:r)?\b.{0,40}\bconfig\b",
-            r"(?P<head>\s['\"]?[^\s:'\"/-][^\s:'\"/]{0,100}:)(?P<value>[^\s'\"/][^\s'\"]*)",
-        ),
-        (r"\bmachine\b|\blogin\b", rf"(?P<head>\blogin\s{{1,9}}\S{{1,200}}\s{{1,9}}password\s{{1,9}}){_BARE}"),
-        (
-            r"\bidentified\b|\bpassword\b",
-            r"(?P<head>\b(?:identified\s{1,9}by|password)\s{1,9}['\"\\]{1,3})(?P<value>[^'\"\\\n]+)",
-        ),
-    )
+_PLACES = (
+    (r"\blogin\b|\bsshpass\b|\bnuget\b", rf"(?P<head>\s-p[= ]?\s{{0,9}})(?!assword){_BARE}"),
+    (r"\b(?:mysql|mariadb)", r"(?P<head>\s-p)(?P<value>[^\s'\"]+|'[^']*'|\"[^\"]*\")"),
+    (r"\bopenssl\b", rf"(?P<head>\s-k\s{{1,9}}|\s-pass(?:in|out)?\s{{1,9}}['\"]?pass:){_BARE}"),
+    (
+        r"\b(?:curl|wget|httpie?|lftp|jfrog|jf|svn)\b",
+        r"(?P<head>(?:\s|^|['\"])(?:-u|-U|--user|--proxy-user|-a)(?:[= ]\s{0,9}|['\"]\s*,\s*)?"
+        rf"['\"]?[^\s:'\"-][^\s:'\"]{{0,200}}:){_BARE}",
+    ),
+    (r"\bchpasswd\b", r"(?P<head>[A-Za-z_][A-Za-z0-9_.-]{0,60}:)(?P<value>[^\s'\"|<]+)"),
+    (
+        r"\bpassword-stdin\b|\bpasswd\b|\bsudo\s+-S\b|--with-token\b",
+        rf"(?P<head>\b(?:echo|printf)\s{{1,9}}(?:-[neE]+\s{{1,9}}|['\"]?%s(?:\\n)?['\"]?\s{{1,9}})?){_BARE}",
+    ),
+    (
+        r"\bconfig(?:ure)?\b",
+        rf"(?P<head>(?:\b(?:http-basic|custom-headers)\.\S{{1,200}}\s{{1,9}}\S{{1,200}}\s{{1,9}}"
+        rf"|\b(?:pypi-token|github-oauth|gitlab-token|gitlab-oauth|bearer|forgejo-token)\.\S{{1,200}}\s{{1,9}}"
+        rf"|_(?:authToken|auth|password)['\"]?\s{{1,9}}"
+        r"|(?<=[\s._:-])(?:aws_)?(?:secret_access_key|session_token|password|passwd|token|secret|api[_-]?key)\s{1,9})"
+        rf"){_BARE}",
+    ),
+    (
+        r"\bbundle(?:r)?\b.{0,40}\bconfig\b",
+        r"(?P<head>\s['\"]?[^\s:'\"/-][^\s:'\"/]{0,100}:)(?P<value>[^\s'\"/][^\s'\"]*)",
+    ),
+    (r"\bmachine\b|\blogin\b", rf"(?P<head>\blogin\s{{1,9}}\S{{1,200}}\s{{1,9}}password\s{{1,9}}){_BARE}"),
+    (
+        r"\bidentified\b|\bpassword\b",
+        r"(?P<head>\b(?:identified\s{1,9}by|password)\s{1,9}['\"\\]{1,3})(?P<value>[^'\"\\\n]+)",
+    ),
 )
 _LONGEST = 20_000
 
@@ -183,8 +181,8 @@ def mask(text: str) -> str:
     text = _ASSIGN.sub(_assigned, text)
     text = _FLAG.sub(_assigned, text)
     for command, place in _PLACES:
-        if command.search(text):
-            text = place.sub(_headed, text)
+        if re.search(command, text, re.I):
+            text = re.sub(place, _headed, text, flags=re.I | re.M)
     return _REST.sub("", text)
 
 
