@@ -24,6 +24,7 @@ _LIGHT = frozenset(
         "chown chgrp adduser addgroup useradd groupadd usermod groupmod deluser getent id passwd ln cp mv touch "
         "install echo printf cat set true : test [ [[ sed tee tar gzip unzip curl wget gpg find xargs sort head "
         "tail grep locale-gen localedef ldconfig update-ca-certificates setcap cd export exit trap sh bash date "
+        "a2enmod a2dismod a2ensite a2dissite a2enconf a2disconf phpenmod phpdismod apt-mark apt-cache dpkg egrep "
         "which command truncate sha256sum uname ls cut tr awk mktemp basename dirname env sleep tini unlink "
     ).split()
 )
