@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from coach.errors import ChartError, UsageError
@@ -36,8 +35,7 @@ _FIX_TEXT = re.compile(r"FIX\b")
 _FIX_ID = re.compile(r"F\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Something that makes a chart hard to walk. ``kind`` is a fixed word, ``says`` one sentence, ``line`` 1-based."""
 
     kind: str
@@ -83,8 +81,7 @@ def load_chart(text: str) -> Chart:
     return graph
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(NamedTuple):
     """An edge as the walk sees it."""
 
     rank: int

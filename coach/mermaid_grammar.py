@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from coach.errors import ChartError
 from coach.mermaid_data import as_text, load
@@ -109,8 +109,7 @@ class Vertex:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """An edge in source order. ``tail`` and ``head`` are ``none``, ``point``, ``circle`` or ``cross``."""
 
     start: str
@@ -123,8 +122,7 @@ class Edge:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Subgraph:
+class Subgraph(NamedTuple):
     """A subgraph. ``nodes`` are its direct members in Mermaid's order, subgraphs by their id; no direction is ""."""
 
     id: str
@@ -144,8 +142,7 @@ class Drawing:
     subgraphs: list[Subgraph] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
+class _Label(NamedTuple):
     """A text of the chart: raw, and whether it is a Markdown string."""
 
     raw: str
@@ -184,8 +181,7 @@ _HEADS = {">": "point", "x": "cross", "o": "circle"}
 _TAILS = {"<": "point", "x": "cross", "o": "circle"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(NamedTuple):
     style: str
     tail: str
     head: str

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -36,8 +35,7 @@ _LINE_END = re.compile("[\n\r\u2028\u2029]")
 ENTITY_OPEN, NUMERIC_ENTITY_OPEN, ENTITY_CLOSE = "\ufdd0", "\ufdd1", "\ufdd2"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One token: its kind (a name of the grammar), its text, its 1-based line in the text as given."""
 
     kind: str
