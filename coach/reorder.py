@@ -53,6 +53,14 @@ _OF_INSTALLS = re.compile(r"\b(?:install|dependenc(?:y|ies)|manifests?|lockfiles
 _REFERENCE = re.compile(r"\$\{?(\w+)")
 
 
+def _brings_tool(item: Instruction, site: Site, stage: Stage) -> bool:
+    """Whether a COPY or ADD takes something that an install may run: out of another image, or from an address."""
+    if item.name == "ADD" and any("://" in word for word in item.words[:-1]):
+        return True
+    origin = item.flag("from") if item.name == "COPY" else None
+    return origin is not None and not isinstance(site.graph.source(origin.value or "", stage), Stage)
+
+
 def _setting(command: Command) -> bool:
     """Whether a command only tells a package manager where to look and what to keep (``pnpm config set …``)."""
     return command.words[1:2] == ("config",) and command.name in _CONFIGURED
@@ -172,6 +180,13 @@ class _Window:
                     raise CannotReorderError(f"line {run.line} installs and builds in one RUN, below another build")
                 if self._state_changes(window, flush, index):
                     raise CannotReorderError(f"ENV, USER or WORKDIR change between the source and line {run.line}")
+                tool = next(
+                    (item for item in window[flush or 0 : index] if _brings_tool(item, self.site, self.stage)), None
+                )
+                if tool is not None:
+                    raise CannotReorderError(
+                        f"line {tool.line} brings a file of another image that line {run.line} may need"
+                    )
                 late += [*self._manifests_for(window, flush, index, here, starts), item]
             elif cut is not None:
                 split = (run, cut)
