@@ -252,6 +252,9 @@ def test_the_table_of_cache_directories_agrees_with_what_coach_knows() -> None:
     for path in sorted((ROOT.parent / "coach" / "knowledge" / "managers").glob("*.toml")):
         for cache in tomllib.loads(path.read_text()).get("cache", ()):
             default = cache["paths"][-1]
+            if default.startswith("~?"):
+                continue  # where it lies is not known unless a variable says so
+
             assert f"`{default}`" in table, f"{path.stem}: {default}"
 
 
