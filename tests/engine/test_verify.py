@@ -58,6 +58,11 @@ class Run:
         return only
 
 
+def hears_interrupts() -> None:
+    """What runs in the background of a shell starts deaf to SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Bench:
     """A repository to verify, in a world of its own: what is left there afterwards was left by coach."""
 
@@ -83,6 +88,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hears_interrupts,
         )
 
     def end(self, process: subprocess.Popen[str]) -> Run:
