@@ -33,8 +33,10 @@ VOLATILE = re.compile(
     | root/\.local/state/pnpm/.*                                # when pnpm last looked for its own updates
     | (?:root|go|go/pkg|go/pkg/mod|root/\.local|root/\.local/share|go/pkg/mod/cache)  # folders that held only those
     | go/pkg/(?:mod|sumdb)/.*
-    # pnpm keeps what a package's own script made in its store, but not the folders that npm ran it with
+    # pnpm keeps in its store what a package's own script made (esbuild's puts a binary in the place of a script):
+    # from a store that is warm it comes without the folders the script ran with, and started as what it is
     | .*/node_modules/\.pnpm/[^/]+/node_modules/[^/]+/node_modules(?:/\.(?:bin|tmp)(?:/.*)?)?
+    | .*/node_modules/\.pnpm/node_modules/\.bin/esbuild
     | .*\.pyc | .*/__pycache__                                  # hold the time of their source
     | .*/node_modules/\.(?:package-lock\.json|modules\.yaml|pnpm-workspace-state[^/]*\.json)  # hold times, store paths
     | .*/pip-[^/]+\.dist-info/RECORD          # virtualenv's copy of pip lists its .pyc files at random
