@@ -232,8 +232,8 @@ def test_kaniko_on_gitlab_gets_its_cache() -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("Jenkinsfile", "sh 'docker build --build-arg NPM_TOKEN=$NPM_TOKEN .'"),
-        (".travis.yml", "script: docker build --build-arg NPM_TOKEN=$NPM_TOKEN .\n"),
+        ("Jenkinsfile", "sh 'docker build --build-arg NPM_TOKEN=$(cat token) .'"),
+        (".travis.yml", "script: docker build --build-arg NPM_TOKEN=$(cat token) .\n"),
         ("bitbucket-pipelines.yml", "pipelines: {default: [{step: {script: [docker build .]}}]}\n"),
         ("Makefile", "a:\n\tdocker build .\n"),
     ],

@@ -63,9 +63,9 @@ MARKS: Mapping[str, tuple[str, ...]] = {
 # Modules of this package that are no systems: what systems are read and changed with.
 TOOLS = frozenset(
     (
-        *("commands", "docker_cli", "expressions", "github_inputs", "github_remote", "github_scope", "github_steps"),
+        *("command_edit", "commands", "docker_cli", "expressions", "github_inputs", "github_remote", "github_scope"),
         *("guidance", "hcl", "jobs", "machine", "nouns", "paths", "recipes", "runners", "textedit", "yamldoc"),
-        "yamledit",
+        *("github_steps", "yamledit"),
     )
 )
 

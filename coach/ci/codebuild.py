@@ -10,7 +10,7 @@ import re
 from coach.ci import jobs
 from coach.ci.machine import Machine
 from coach.ci.nouns import WORKSPACE, Discovery, Value, static
-from coach.ci.yamldoc import Doc
+from coach.ci.yamldoc import Doc, Node
 from coach.model import BuildSite, Tree, Unresolved
 
 _NAME = re.compile(r"(^|/)buildspec[\w.-]*\.ya?ml$")
@@ -22,8 +22,7 @@ def read(tree: Tree) -> Discovery:
 
 
 def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
-    phases = doc.root.get("phases")
-    if phases is None:
+    if doc.root.get("phases") is None:
         return []
     box = Machine(tree, "codebuild", doc.path, "build", thrown_away=True)
     box.notes.append(
@@ -37,10 +36,11 @@ def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
         given = doc.root.get("env", kind)
         for name in given.entries() if given is not None else ():
             env[name] = Value(None, f"${name}", f"{name} comes from the {kind}", secret=kind == "secrets-manager")
-    lines = [
-        phase.get("commands")
-        for key in ("install", "pre_build", "build", "post_build")
-        if (phase := phases.get(key)) is not None and phase.is_map
-    ]
-    jobs.run_lines(box, jobs.scalars(*lines), env)
+    jobs.run_lines(box, script(doc), env)
     return box.finish()
+
+
+def script(doc: Doc) -> list[Node]:
+    """The commands of all phases in the order they run."""
+    phases = [doc.root.get("phases", key) for key in ("install", "pre_build", "build", "post_build")]
+    return jobs.scalars(*(phase.get("commands") for phase in phases if phase is not None and phase.is_map))

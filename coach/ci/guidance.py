@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from coach.ci.nouns import AddCache, NativeArm, SecretArgs, Sign, Want
+from coach.ci.yamledit import CannotEditError
+from coach.errors import InputError
 from coach.model import BuildSite, Remedy, Safety
 
 _MOUNTS = "Cache mounts are not part of what is exported: the layers are, so an unchanged layer is not run again."
@@ -11,6 +15,20 @@ _MOUNTS = "Cache mounts are not part of what is exported: the layers are, so an 
 def by_hand(build: BuildSite, want: Want) -> Remedy:
     """Guidance for one build site, without edits."""
     return Remedy(Safety.SHOW, reasons=(_why(build),), guidance=_says(build, want))
+
+
+def edited(build: BuildSite, want: Want, make: Callable[[], Remedy | None], snippet: str = "") -> Remedy:
+    """What ``make`` gives; guidance with the reason, and with the system's own ``snippet``, where it cannot edit."""
+    try:
+        made = make()
+        reason = f"a build of {build.system} is not edited for this"
+    except (CannotEditError, InputError) as error:
+        made = None
+        reason = error.says if isinstance(error, InputError) else str(error)
+    if made is not None:
+        return made
+    says = _says(build, want)
+    return Remedy(Safety.SHOW, reasons=(reason,), guidance=f"{says}\n\n{snippet}" if snippet else says)
 
 
 def _why(build: BuildSite) -> str:

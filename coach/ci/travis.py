@@ -16,11 +16,20 @@ def read(tree: Tree) -> Discovery:
     return jobs.each_file(tree, lambda path: path in (".travis.yml", ".travis.yaml"), _sites)
 
 
-def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
+def all_jobs(doc: Doc) -> list[Node]:
+    """The jobs that the file lists; the file itself where it lists none."""
     listed = doc.root.get("jobs", "include") or doc.root.get("matrix", "include")
-    own = [item for item in listed.items() if item.is_map] if listed is not None else []
+    return [item for item in listed.items() if item.is_map] if listed is not None else [doc.root]
+
+
+def script(doc: Doc, job: Node) -> list[Node]:
+    """What a job runs: its own phases, the file's where it has none."""
+    return jobs.scalars(*(job.get(phase) if job.get(phase) is not None else doc.root.get(phase) for phase in _PHASES))
+
+
+def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
     found: list[BuildSite] = []
-    for job in own or [doc.root]:
+    for job in all_jobs(doc):
         name = job.get("name") or job.get("stage")
         found += _job(tree, doc, job, (name.text if name is not None else None) or "script")
     return found
@@ -34,6 +43,5 @@ def _job(tree: Tree, doc: Doc, job: Node, name: str) -> list[BuildSite]:
     env: dict[str, Value] = {"TRAVIS_BUILD_DIR": static("/github/workspace")}
     for source in (doc.root.get("env", "global"), doc.root.get("env"), job.get("env")):
         env |= jobs.variables(source)
-    phases = [job.get(phase) if job.get(phase) is not None else doc.root.get(phase) for phase in _PHASES]
-    jobs.run_lines(box, jobs.scalars(*phases), env)
+    jobs.run_lines(box, script(doc, job), env)
     return box.finish()
