@@ -349,7 +349,7 @@ def secrets(
         edits.append(command.replace(flag, "--secret", f"id={names[name]},env={source}"))
     if not edits:
         raise CannotEditError("the arguments are not written in the command")
-    switch = ["DOCKER_BUILDKIT=1"] if command.invocation.tool == "docker" and build.buildkit is None else []
+    switch = ["DOCKER_BUILDKIT=1"] if command.invocation.tool == "docker" and not build.buildkit else []
     return [*command.assign([*switch, *settings]), *edits]
 
 
@@ -394,8 +394,13 @@ def registry_cache(place: str) -> tuple[str, str]:
     return f"type=registry,ref={place}", f"type=registry,ref={place},mode=max{extra}"
 
 
-def cache(command: Command | Words, build: BuildSite, place: str, more: Sequence[str] = ()) -> list[Edit]:
-    """``docker build`` as ``docker buildx build`` with a registry cache at ``place``; the result stays loadable."""
+def cache(
+    command: Command | Words, build: BuildSite, place: str, more: Sequence[str] = (), fallback: str = ""
+) -> list[Edit]:
+    """``docker build`` as ``docker buildx build`` with a registry cache at ``place``; the result stays loadable.
+
+    A cache at ``fallback`` is imported too, for a branch whose own is not there yet.
+    """
     invocation = command.invocation
     if invocation.tool not in ("docker", "buildx"):
         raise CannotEditError(f"{invocation.tool} has its own cache options")
@@ -404,11 +409,14 @@ def cache(command: Command | Words, build: BuildSite, place: str, more: Sequence
     if any(arg in invocation.open for arg in invocation.positionals[:-1]):
         raise CannotEditError("a variable may hold further options of the command")
     came, goes = registry_cache(place)
+    pairs = [("--cache-from", came), ("--cache-to", goes)]
+    if fallback:
+        pairs.insert(1, ("--cache-from", registry_cache(fallback)[0]))
     options = [*more]
     if isinstance(command, Words):
-        options += ["--cache-from", came, "--cache-to", goes]
+        options += [word for pair in pairs for word in pair]
     else:
-        options += [f"--cache-from {came}", f"--cache-to {goes}"]
+        options += [" ".join(pair) for pair in pairs]
     output = any(invocation.on(name) for name in ("push", "load")) or invocation.last("output") is not None
     if not output and len(build.platforms) < 2:
         options.append("--load")
