@@ -1,177 +1,167 @@
-"""What all of coach's patches change for each example, on a real engine: seconds, sizes, and whether it still answers.
+"""What all of coach's patches change for each ecosystem, on a real engine: seconds, sizes, and what still holds.
 
-``python -m benchmarks.patches`` from the root of the repository, with a Docker engine that answers and has buildx.
-It writes ``patches.md`` beside itself and removes its images. A cold build has neither layers nor package caches; every
-other build follows one that was complete. An example is measured by itself, once; what else the machine does shows.
+``python -m benchmarks.patches [PROJECT…]`` from the root of the repository, with a Docker engine that answers and has
+buildx. It measures the projects of ``tests/engine/projects``, keeps what it measured in ``patches.json`` beside itself
+(so that one project can be measured again by itself), writes the table ``patches.md`` from that, and removes its
+images. A cold build has neither layers nor package caches; every other build follows one that was complete. A project
+is measured once, with nothing of its own beside it; what else the machine does shows.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
-import re
-import shutil
 import subprocess
 import tempfile
 import time
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from coach.model import Safety
-from coach.project import open_project
-from tests.engine.engine import BuildError, Engine, why_not
+from tests.engine import proof
+from tests.engine.engine import Build, BuildError, Engine, why_not
+from tests.engine.proof import Project, Trial
 
-ROOT = Path(__file__).parents[1]
-# Names that a patch may write, and what takes their place on an engine that does not hold them.
-SIBLINGS = {
-    "gcr.io/distroless/static-debian13:nonroot": "gcr.io/distroless/static-debian12:nonroot",
-    "gcr.io/distroless/static-debian13": "gcr.io/distroless/static-debian12",
-}
+STORE = Path(__file__).parent / "patches.json"
+TABLE = Path(__file__).parent / "patches.md"
 
+HEAD = """\
+# Before and after the full patch
 
-@dataclass(frozen=True)
-class Example:
-    """An example, its port, a file that ordinary commits change and one that says what is installed."""
-
-    name: str
-    port: int
-    source: str
-    lock: str
-    path: str = "/healthz"
+Each project of `tests/engine/projects` as it stands, and with all that `coach fix --apply --safety review` writes.
+Seconds of wall clock until the image is in the engine's store; a cold build has neither layers nor package caches, a
+source change and a lockfile change each follow a complete build. Size is what the engine reports for the image.
+*Holds* says for the image after the patch: it **a**nswers the same HTTP request, the application's **f**iles are the
+same as before, after a source change every install came from the cache (**k**ept), after a lockfile change one did not
+(**r**erun). A letter in brackets is one that does not hold.
+"""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Seconds of four builds, megabytes of the image, and whether a container of it answers over HTTP."""
+class Row:
+    """One project: seconds of four builds and megabytes, before and after; ``failed`` says what went wrong."""
 
-    cold: float
-    unchanged: float
-    source: float
-    lock: float
-    mb: float
-    answers: bool
-
-
-EXAMPLES = (
-    Example("node-monorepo", 3000, "packages/api/src/server.ts", "pnpm-lock.yaml"),
-    Example("python-api", 8000, "app/main.py", "requirements/constraints.txt"),
-    Example("go-service", 8080, "internal/httpapi/httpapi.go", "go.mod"),
-)
+    what: str
+    fixes: tuple[str, ...] = ()
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
+    mb: tuple[float, ...] = ()
+    holds: Mapping[str, bool] | None = None
+    failed: str = ""
+    day: str = ""
+    where: str = ""
 
 
-def changed(path: Path) -> None:
-    """Append a comment of its own to a file."""
-    mark = "//" if path.suffix in (".ts", ".go", ".mod") else "#"
-    path.write_bytes(path.read_bytes() + f"\n{mark} {uuid.uuid4()}\n".encode())
+def timed(trial: Trial, folder: Path, tag: str) -> tuple[Build, float]:
+    """A build into the engine's store and its seconds. Raises ``BuildError``."""
+    started = time.monotonic()
+    build = trial.engine.build(
+        folder, trial.engine.tag(tag), contexts=proof.stand_ins(trial.engine, trial.project, folder)
+    )
+    return build, time.monotonic() - started
 
 
-def apart(folder: Path) -> None:
-    """Make the first build a cold one: every layer and every cache mount gets a name that no other build has."""
-    file, run = folder / "Dockerfile", uuid.uuid4().hex[:8]
-    text = re.sub(r"--mount=type=cache,(target=([^\s,]+))", rf"--mount=type=cache,id={run}\2,\1", file.read_text())
-    file.write_text(re.sub(r"^(FROM .*)$", rf"\1\nENV COACH_BENCHMARK={run}", text, flags=re.M))
+def builds(trial: Trial, folder: Path) -> tuple[tuple[float, ...], Build, Build]:
+    """Seconds of the cold, unchanged, source-change and lockfile-change builds, and the last two builds."""
+    project, name = trial.project, f"{trial.project.name}-{folder.name}"
+    proof.stand_ins(trial.engine, project, folder)  # made beforehand: no build pays for its base
+    _, cold = timed(trial, folder, name)
+    trial.images[trial.engine.tag(name)] = trial.engine.tag(name)  # the image to ask later, before any change
+    _, unchanged = timed(trial, folder, name)
+    project.change_source(folder)
+    source, source_seconds = timed(trial, folder, f"{name}-source")
+    project.change_lock(folder)
+    lock, lock_seconds = timed(trial, folder, f"{name}-lock")
+    return (cold, unchanged, source_seconds, lock_seconds), source, lock
 
 
-def instead(engine: Engine, folder: Path) -> Mapping[str, str]:
-    """Images that stand in for those the Dockerfile names and the engine lacks."""
-    words = (folder / "Dockerfile").read_text().split()
-    return {name: other for name, other in SIBLINGS.items() if name in words and not engine.has(name)}
+def measure(engine: Engine, project: Project, folder: Path) -> Row:
+    """Build a project as it stands and patched. Raises ``BuildError``, ``AssertionError``, ``TimeoutExpired``."""
+    trial = Trial(engine, project, folder)
+    for state in (trial.original, trial.patched):
+        proof.apart(state)
+    before, _, _ = builds(trial, trial.original)
+    after, source, lock = builds(trial, trial.patched)
+    answers = [project.says in trial.answer(state) for state in (trial.original, trial.patched)]
+    paths = project.same or project.stays
+    held = trial.files(trial.patched)
+    same = not proof.differing(trial.files(trial.original), held, project.same) and all(
+        p in held for p in project.stays
+    )
+    return Row(
+        project.what,
+        tuple(sorted(trial.fixed, key=lambda name: int(name[1:]))),
+        before,
+        after,
+        tuple(trial.size(state) / 1e6 for state in (trial.original, trial.patched)),
+        {
+            "a": all(answers),
+            "f": bool(paths) and same,
+            "k": all(proof.kept(source, words) for words in project.installs),
+            "r": not project.installs or not all(proof.kept(lock, words) for words in project.installs),
+        },
+    )
 
 
-def measure(engine: Engine, example: Example, folder: Path) -> Measured:
-    """Build ``folder`` four times, start what comes out. Raises ``BuildError``."""
-    apart(folder)
-    tag = engine.tag(f"bench-{example.name}-{folder.name}")
-    contexts = instead(engine, folder)
-
-    def built(name: str = tag) -> float:
-        started = time.monotonic()
-        engine.build(folder, name, contexts=contexts)
-        return time.monotonic() - started
-
-    cold = built()
-    unchanged = built()
-    mb = int(engine.docker("image", "inspect", "--format", "{{.Size}}", tag)) / 1e6
-    try:
-        answers = bool(engine.answer(tag, example.port, example.path, 60))
-    except AssertionError:
-        answers = False
-    changed(folder / example.source)
-    source = built(engine.tag(f"bench-{example.name}-{folder.name}-source"))
-    changed(folder / example.lock)
-    lock = built(engine.tag(f"bench-{example.name}-{folder.name}-lock"))
-    return Measured(cold, unchanged, source, lock, mb, answers)
+def stored() -> dict[str, Row]:
+    """What earlier runs measured, by project."""
+    if not STORE.exists():
+        return {}
+    return {name: Row(**row) for name, row in json.loads(STORE.read_text()).items()}
 
 
-def patched(folder: Path) -> None:
-    """Write all that ``coach fix --apply --safety review`` would."""
-    for path, (_, after) in open_project(folder).fix(safety=Safety.REVIEW).files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(after)
-
-
-def table(rows: Sequence[tuple[str, str, Measured | str]], where: str) -> str:
-    """The measurements as Markdown."""
+def written(rows: Mapping[str, Row]) -> None:
+    """Keep the rows and write the table."""
+    STORE.write_text(json.dumps({name: asdict(rows[name]) for name in sorted(rows)}, indent=1) + "\n")
     lines = [
-        "# Before and after the full patch",
-        "",
-        "Each example as it stands, and with all that `coach fix --apply --safety review` writes. Seconds of wall",
-        "clock until the image is in the engine's store; a cold build has neither layers nor package caches, a source",
-        "change and a lockfile change each follow a complete build. Size is what the engine reports for the image.",
-        "",
-        f"{where} Rerun: `python -m benchmarks.patches`.",
-        "",
-        "| Example | | Cold | Unchanged | Source change | Lockfile change | Image | Answers |",
-        "|---|---|---:|---:|---:|---:|---:|---|",
+        HEAD,
+        "| Project | Fixes | | Cold | Unchanged | Source change | Lockfile change | Image | Holds |",
+        "|---|---|---|---:|---:|---:|---:|---:|---|",
     ]
-    for name, state, row in rows:
-        if isinstance(row, str):
-            lines.append(f"| {name} | {state} | {row} | | | | | no |")
+    for name in sorted(rows):
+        row = rows[name]
+        if row.failed:
+            lines.append(f"| {name}: {row.what} | | {row.failed} | | | | | | |")
             continue
-        seconds = " | ".join(f"{value:.1f} s" for value in (row.cold, row.unchanged, row.source, row.lock))
-        lines.append(f"| {name} | {state} | {seconds} | {row.mb:.0f} MB | {'yes' if row.answers else 'no'} |")
-    return "\n".join([*lines, ""])
+        holds = " ".join(letter if good else f"({letter})" for letter, good in (row.holds or {}).items())
+        for state, seconds, mb in (("before", row.before, row.mb[0]), ("after", row.after, row.mb[1])):
+            times = " | ".join(f"{value:.1f} s" for value in seconds)
+            first = f"| {name}: {row.what} | {' '.join(row.fixes)}" if state == "before" else "| | "
+            lines.append(f"{first} | {state} | {times} | {mb:.0f} MB | {holds if state == 'after' else ''} |")
+    places = sorted({f"{row.day}: {row.where}" for row in rows.values()})
+    TABLE.write_text("\n".join([*lines, "", "Measured:", "", *(f"- {place}" for place in places), ""]))
 
 
 def main() -> None:
-    """Measure the examples that are asked for and write the table."""
+    """Measure the projects that are asked for and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("names", nargs="*", metavar="EXAMPLE", help="examples to measure (all by default)")
+    parser.add_argument("names", nargs="*", metavar="PROJECT", help="projects to measure (all by default)")
     names: list[str] = parser.parse_args().names
     reason = why_not()
     if reason:
         raise SystemExit(f"no engine can be asked: {reason}")
-    engine = Engine()
-    rows: list[tuple[str, str, Measured | str]] = []
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for example in EXAMPLES:
-                if names and example.name not in names:
-                    continue
-                for state in ("before", "after"):
-                    folder = Path(scratch) / example.name / state
-                    shutil.copytree(ROOT / "examples" / example.name, folder)
-                    if state == "after":
-                        patched(folder)
-                    try:
-                        row: Measured | str = measure(engine, example, folder)
-                    except BuildError as error:
-                        row = f"does not build: {str(error).splitlines()[0]}"
-                    except subprocess.TimeoutExpired as error:
-                        row = f"a build took more than {error.timeout:.0f} s"
-                    rows.append((example.name, state, row))
-                    print(example.name, state, row, flush=True)
-        version = engine.docker("version", "--format", "{{.Server.Version}}")
-    finally:
-        engine.close()
-    load = f", with a load of {os.getloadavg()[0]:.0f} at the end" if hasattr(os, "getloadavg") else ""
-    day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    where = f"Measured on {day}: Docker {version}, {platform.machine()}, {os.cpu_count()} CPUs{load}."
-    (Path(__file__).parent / "patches.md").write_text(table(rows, where))
+    version = Engine().docker("version", "--format", "{{.Server.Version}}")
+    where = f"Docker {version}, {platform.machine()}, {os.cpu_count()} CPUs"
+    everything = {project.name: project for project in proof.projects()}
+    rows = {name: row for name, row in stored().items() if name in everything}
+    for name in names or everything:
+        project, engine = everything[name], Engine()
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                row = measure(engine, project, Path(scratch))
+        except (BuildError, AssertionError) as error:
+            row = Row(project.what, failed=(str(error).splitlines() or ["?"])[0][:200])
+        except subprocess.TimeoutExpired as error:
+            row = Row(project.what, failed=f"a build took more than {error.timeout:.0f} s")
+        finally:
+            engine.close()
+        day = datetime.datetime.now(datetime.UTC).date().isoformat()
+        rows[name] = Row(**{**asdict(row), "day": day, "where": where})
+        print(name, rows[name], flush=True)
+        written(rows)
 
 
 if __name__ == "__main__":
