@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
-from coach.ci import bake, commands, compose, compose_change, yamldoc, yamledit
+from coach.ci import bake, commands, compose, compose_change, github_signing, yamledit
 from coach.ci.commands import Call, Text
 from coach.ci.docker_cli import cache_ref, split_csv
 from coach.ci.github_scope import Scope
+from coach.ci.github_spot import WORKFLOWS, Spot, find, insert_steps, mapping, reference, text_of, uses
 from coach.ci.nouns import AddCache, BuildkitOn, DropNoCache, NativeArm, SecretArgs, Sign, Want
 from coach.ci.yamldoc import Doc, Node, Source
 from coach.ci.yamledit import CannotEditError
@@ -25,27 +24,6 @@ from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree, is_file
 
 _MOUNTS = "Cache mounts are not part of what is exported: the layers are, so an unchanged layer is not run again."
 _LIMIT = "GitHub keeps 10 GB of cache for a repository and drops what was not used for a week."
-_WORKFLOWS = ".github/workflows/"
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """The step that builds: its place among the steps, and the job it belongs to (``None`` in a composite action)."""
-
-    doc: Doc
-    step: Node
-    steps: tuple[Node, ...]
-    index: int
-    job: Node | None
-
-    @property
-    def action(self) -> str:
-        uses = self.step.get("uses")
-        return (uses.text or "").partition("@")[0].lower() if uses is not None else ""
-
-    @property
-    def inputs(self) -> Node | None:
-        return self.step.get("with")
 
 
 def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
@@ -56,7 +34,7 @@ def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
         if isinstance(want, SecretArgs):
             return _secret_args(tree, build, want)
         if isinstance(want, Sign):
-            return _sign(tree, build)
+            return github_signing.sign(tree, build)
         if isinstance(want, NativeArm):
             return _native(build)
     except (CannotEditError, InputError) as error:
@@ -64,28 +42,6 @@ def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
         return Remedy(Safety.SHOW, reasons=(reason,), guidance=_by_hand(build, want))
     assert isinstance(want, BuildkitOn | DropNoCache)
     return Remedy(Safety.SHOW, reasons=("it is not edited here",), guidance=_by_hand(build, want))
-
-
-def find(tree: Tree, build: BuildSite) -> Spot:
-    """The step at ``build.line``. Raises ``CannotEditError`` when it is not in a YAML file or cannot be found."""
-    if not build.path.endswith((".yml", ".yaml")):
-        raise CannotEditError(f"the command stands in {build.path}, which builds elsewhere too")
-    doc = yamldoc.read(tree.read(build.path), build.path)
-    jobs = doc.root.get("jobs")
-    homes: list[tuple[Node | None, Node]] = []
-    for job in jobs.entries().values() if jobs is not None else ():
-        steps = job.get("steps")
-        if steps is not None:
-            homes.append((job, steps))
-    composite = doc.root.get("runs", "steps")
-    if composite is not None:
-        homes.append((None, composite))
-    for home, listed in homes:
-        items = tuple(listed.items())
-        for index, step in enumerate(items):
-            if step.is_map and step.line <= build.line <= step.end_line:
-                return Spot(doc, step, items, index, home)
-    raise CannotEditError("the step that builds was not found in the file")
 
 
 # -- cache ---------------------------------------------------------------------------------------------------------
@@ -124,7 +80,7 @@ def _cache_inputs(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> R
         edits.append(_mode_max(goes))
         says = "exports every stage (`mode=max`) instead of the last one alone"
         if came is None:
-            edits.append(yamledit.add_keys(_mapping(inputs), [("cache-from", _importing(goes))], "cache-to"))
+            edits.append(yamledit.add_keys(mapping(inputs), [("cache-from", _importing(goes))], "cache-to"))
     elif goes is not None:
         edits.append(_new_value(goes, target))
         edits += _import_too(inputs, came, source)
@@ -132,7 +88,7 @@ def _cache_inputs(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> R
     elif came is not None and not inline:
         says, made = _matching_export(came, build, source, target)
         edits += made
-        edits.append(yamledit.add_keys(_mapping(inputs), [("cache-to", _exporting(came, build, target))], "cache-from"))
+        edits.append(yamledit.add_keys(mapping(inputs), [("cache-to", _exporting(came, build, target))], "cache-from"))
     elif inputs is None:
         edits.append(yamledit.add_keys(spot.step, [("with", ["", f"  cache-from: {source}", f"  cache-to: {target}"])]))
     else:
@@ -152,12 +108,6 @@ def _cache_inputs(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> R
         says += f"; `{build.called_from}` and every other caller of this file share it"
     guidance = f"`{build.path}` line {build.line} {says}. {_MOUNTS} {_LIMIT}"
     return Remedy(Safety.REVIEW if reasons else Safety.SAFE, tuple(edits), tuple(reasons), guidance)
-
-
-def _mapping(node: Node | None) -> Node:
-    if node is None or not node.is_map:
-        raise CannotEditError("its inputs are not a mapping")
-    return node
 
 
 def _static_type(text: str) -> bool:
@@ -235,7 +185,7 @@ def _new_value(node: Node, text: str) -> Edit:
 
 def _import_too(inputs: Node | None, came: Node | None, source: str) -> list[Edit]:
     if came is None:
-        return [yamledit.add_keys(_mapping(inputs), [("cache-from", source)])]
+        return [yamledit.add_keys(mapping(inputs), [("cache-from", source)])]
     return [_new_value(came, source)]
 
 
@@ -244,10 +194,10 @@ def _container_builder(tree: Tree, build: BuildSite, spot: Spot) -> tuple[list[E
     if build.driver not in ("", "docker"):
         return [], []
     before = spot.steps[: spot.index]
-    setup = next((step for step in before if _uses(step) == "docker/setup-buildx-action"), None)
+    setup = next((step for step in before if uses(step) == "docker/setup-buildx-action"), None)
     if setup is not None:
         raise CannotEditError("setup-buildx is told to use the docker driver, which cannot export this cache")
-    edit = _insert_step(
+    edit = insert_steps(
         spot,
         [["- name: Set up Docker Buildx", f"  uses: {reference(tree, 'docker/setup-buildx-action', 'v3')}"]],
     )
@@ -258,71 +208,23 @@ def _load(build: BuildSite, inputs: Node | None, reasons: list[str]) -> list[Edi
     """``load: true`` where the image has to reach the engine, as it did without a builder of its own."""
     if inputs is not None and any(inputs.get(key) is not None for key in ("load", "outputs")):
         return []
-    if build.push is True and inputs is not None and (inputs.get("push") is None or (_text(inputs, "push") == "true")):
+    if (
+        build.push is True
+        and inputs is not None
+        and (inputs.get("push") is None or (text_of(inputs, "push") == "true"))
+    ):
         reasons.append("later steps find the image in the registry only, no longer in the engine of the runner")
         return []
     if len(build.platforms) > 1:
         return []
     if inputs is None:
         return []
-    if inputs.get("push") is not None and "${{" in _text(inputs, "push"):
+    if inputs.get("push") is not None and "${{" in text_of(inputs, "push"):
         reasons.append(
             "when it is not pushed, the image stays in the builder: add `load: true` if a later step runs it"
         )
         return []
     return [yamledit.add_keys(inputs, [("load", "true")])]
-
-
-def _builds(step: Node) -> bool:
-    run = step.get("run")
-    return _uses(step).endswith(("/build-push-action", "/bake-action")) or (
-        run is not None
-        and run.text is not None
-        and re.search(r"docker[ -](buildx |compose |image )*(build|bake|up)\b", run.text) is not None
-    )
-
-
-def _text(mapping: Node, key: str) -> str:
-    node = mapping.get(key)
-    return (node.text or "") if node is not None else ""
-
-
-def _uses(step: Node) -> str:
-    uses = step.get("uses") if step.is_map else None
-    return (uses.text or "").partition("@")[0].lower() if uses is not None else ""
-
-
-def reference(tree: Tree, action: str, fallback: str) -> str:
-    """``action@version`` as other workflows of the repository pin it, comment included, else with ``fallback``."""
-    pattern = re.compile(rf"uses:\s*['\"]?({re.escape(action)}@[^\s'\"#]+)['\"]?([ \t]+#[^\n\r]*)?")
-    for path in tree.entries():
-        if path.startswith(_WORKFLOWS) and path.endswith((".yml", ".yaml")) and is_file(tree, path):
-            match = pattern.search(tree.read(path).decode("utf-8", "replace"))
-            if match is not None:
-                return match[1] + (match[2] or "").rstrip()
-    return f"{action}@{fallback}"
-
-
-def _insert_step(spot: Spot, steps: Sequence[Sequence[str]], after: bool = False) -> Edit:
-    """New steps in front of the one that builds (or behind it), spaced as its neighbours are."""
-    if not after:
-        # in front of the first build of the job, so that all of them find it
-        spot = replace(spot, step=next((step for step in spot.steps if step.is_map and _builds(step)), spot.step))
-    indent = yamledit.item_indent(spot.step)
-    first = yamledit.item_first_line(spot.step)
-    spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
-    lines: list[str] = []
-    if after:
-        for step in steps:
-            lines += ([""] if spaced else []) + [indent + line for line in step]
-        return yamledit.insert_after(spot.doc, spot.step.end_line, lines)
-    # a comment right above belongs to the step
-    while first > 1 and spot.doc.line_text(first - 1).startswith(f"{indent}#"):
-        first -= 1
-    spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
-    for step in steps:
-        lines += [indent + line for line in step] + ([""] if spaced else [])
-    return yamledit.insert_before(spot.doc, first, lines)
 
 
 _MATRIX = re.compile(r"\$\{\{\s*(matrix\.[\w.-]+)\s*\}\}")
@@ -385,7 +287,7 @@ def _arm_matrix(job: Node) -> bool:
 def _image_steps(tree: Tree) -> int:
     found = 0
     for path in tree.entries():
-        if path.startswith(_WORKFLOWS) and path.endswith((".yml", ".yaml")) and is_file(tree, path):
+        if path.startswith(WORKFLOWS) and path.endswith((".yml", ".yaml")) and is_file(tree, path):
             text = tree.read(path)
             found += len(re.findall(rb"uses:\s*['\"]?[\w-]+/(?:build-push|bake)-action@", text))
             found += len(re.findall(rb"docker (?:buildx )?build\s", text))
@@ -504,14 +406,14 @@ def _cache_command(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> 
 
 def _builder_steps(tree: Tree, build: BuildSite, spot: Spot, gha: bool) -> list[Edit]:
     """Steps that a script needs in front of it before it can export a cache."""
-    before = [_uses(step) for step in spot.steps[: spot.index]]
+    before = [uses(step) for step in spot.steps[: spot.index]]
     steps: list[list[str]] = []
     if "docker/setup-buildx-action" not in before and build.driver in ("", "docker"):
         steps.append(["- name: Set up Docker Buildx", f"  uses: {reference(tree, 'docker/setup-buildx-action', 'v3')}"])
     if gha and "crazy-max/ghaction-github-runtime" not in before:
         runtime = reference(tree, "crazy-max/ghaction-github-runtime", "v3")
         steps.append(["- name: Expose the cache service to scripts", f"  uses: {runtime}"])
-    return [_insert_step(spot, steps)] if steps else []
+    return [insert_steps(spot, steps)] if steps else []
 
 
 def _pushed_repository(build: BuildSite) -> str:
@@ -572,7 +474,7 @@ def _secret_args(tree: Tree, build: BuildSite, want: SecretArgs) -> Remedy:
 
 
 def _secret_inputs(spot: Spot, want: SecretArgs) -> list[Edit]:
-    inputs = _mapping(spot.inputs)
+    inputs = mapping(spot.inputs)
     args = next((node for key in ("build-args", "buildargs") if (node := inputs.get(key)) is not None), None)
     if args is None or args.key is None:
         raise CannotEditError("the arguments are not written in `build-args`")
@@ -667,120 +569,6 @@ def _secret_options(tree: Tree, build: BuildSite, want: SecretArgs, spot: Spot) 
                 raise CannotEditError("the step has nothing in front of its script to hold the variable")
             edits.append(yamledit.add_keys(spot.step, [("env", lines)], after))
     return edits
-
-
-# -- signing -------------------------------------------------------------------------------------------------------
-
-_PUBLIC = "the signature, with the image's name, goes into a public log"
-
-
-def _sign(tree: Tree, build: BuildSite) -> Remedy:
-    spot = find(tree, build)
-    if spot.job is None or build.called_from:
-        raise CannotEditError("the permission to sign has to be given by every workflow that calls this file")
-    if not spot.action.endswith("/build-push-action"):
-        raise CannotEditError("the digest of the pushed image is known only where it is pushed")
-    inputs = _mapping(spot.inputs)
-    if "push-by-digest" in _text(inputs, "outputs"):
-        raise CannotEditError("single platforms are pushed by digest: sign the list that a later job makes of them")
-    edits: list[Edit] = []
-    identity = _text(spot.step, "id")
-    if not identity:
-        taken = {_text(step, "id") for step in spot.steps if step.is_map}
-        # counted, so that two builds of one job never get the same
-        number = sum("/build-push-action" in _uses(step) for step in spot.steps[: spot.index])
-        wanted = "build" if number == 0 else f"build-{number + 1}"
-        identity = wanted if wanted not in taken else f"build-image-{number + 1}"
-        edits.append(_add_id(spot, identity))
-    tags = inputs.get("tags")
-    if tags is None or tags.text is None:
-        raise CannotEditError("the step names no tags")
-    condition = _push_condition(spot, inputs)
-    tag_lines = [line.strip() for line in tags.text.strip().splitlines() if line.strip()]
-    comma = any("," in re.sub(r"\$\{\{.*?\}\}", "", line) for line in tag_lines)
-    quoted = ["|", *(f"  {line}" for line in tag_lines)] if len(tag_lines) > 1 else [tag_lines[0]]
-    reach = "echo \"$TAGS\" | tr ',' '\\n'" if comma else 'echo "$TAGS"'
-    guard = [f"  if: {condition}"] if condition else []
-    installer = ["- name: Install cosign", *guard, f"  uses: {reference(tree, 'sigstore/cosign-installer', 'v3')}"]
-    signing = [
-        "- name: Sign the image by digest",
-        *guard,
-        "  env:",
-        f"    TAGS: {quoted[0]}",
-        *(f"    {line}" for line in quoted[1:]),
-        f"    DIGEST: ${{{{ steps.{identity}.outputs.digest }}}}",
-        f'  run: {reach} | xargs -I {{}} cosign sign --yes {{}}@"$DIGEST"',
-    ]
-    if signing[-1].count(": ") > 1:
-        raise CannotEditError("the command cannot be written on one line")
-    edits.append(_insert_step(spot, [installer, signing], after=True))
-    made, reasons = _permission(spot)
-    edits += made
-    return Remedy(
-        Safety.REVIEW,
-        tuple(edits),
-        (_PUBLIC, *reasons, "the login of this job must be allowed to push the signature beside the image"),
-        f"`{build.path}` signs what line {build.line} pushes, by digest and without a key of its own "
-        "(`cosign verify --certificate-identity-regexp … --certificate-oidc-issuer "
-        "https://token.actions.githubusercontent.com` checks it).",
-    )
-
-
-def _add_id(spot: Spot, identity: str) -> Edit:
-    uses = spot.step.entries()["uses"]
-    if spot.step.flow or uses.key is None:
-        raise CannotEditError("the step is written in braces on one line")
-    return yamledit.add_keys(spot.step, [("id", identity)], "name" if spot.step.get("name") is not None else "uses")
-
-
-def _push_condition(spot: Spot, inputs: Node) -> str:
-    """When the signing step has to run: whenever the image is pushed."""
-    own = _text(spot.step, "if")
-    push = _text(inputs, "push").strip()
-    match = re.fullmatch(r"\$\{\{\s*(.*?)\s*\}\}", push, re.S)
-    conditions = []
-    if own:
-        conditions.append(re.sub(r"^\$\{\{\s*(.*?)\s*\}\}$", r"\1", own.strip()))
-    if match is not None:
-        conditions.append(match[1])
-    if len(conditions) > 1:
-        return " && ".join(f"({item})" if "||" in item else item for item in conditions)
-    if conditions and conditions[0].startswith(("!", "*", "&", "'", '"', "{", "[")):
-        return f"${{{{ {conditions[0]} }}}}"
-    return conditions[0] if conditions else ""
-
-
-def _permission(spot: Spot) -> tuple[list[Edit], list[str]]:
-    """``id-token: write`` for the job."""
-    assert spot.job is not None
-    own = spot.job.get("permissions")
-    if own is not None:
-        if own.text is not None:
-            if own.text == "write-all":
-                return [], []
-            raise CannotEditError(f"the job's permissions are `{own.text}`")
-        if _text(own, "id-token") == "write":
-            return [], []
-        if own.get("id-token") is not None:
-            raise CannotEditError("the job is denied an identity token")
-        return [yamledit.add_keys(own, [("id-token", "write")])], []
-    above = spot.doc.root.get("permissions")
-    if above is not None and above.is_map:
-        if _text(above, "id-token") == "write":
-            return [], []
-        entries = [f"{key}: {node.text}" for key, node in above.entries().items()]
-        reasons: list[str] = []
-    elif above is not None and above.text == "write-all":
-        return [], []
-    elif above is not None and above.text is not None:
-        entries = ["contents: read", "packages: write"]
-        reasons = [f"the job gets permissions of its own in place of `{above.text}`"]
-    else:
-        entries = ["contents: read", "packages: write"]
-        reasons = ["the job gets permissions of its own: add whatever else its steps need"]
-    lines = ["", *(f"  {entry}" for entry in entries), "  id-token: write"]
-    after = "runs-on" if spot.job.get("runs-on") is not None else None
-    return [yamledit.add_keys(spot.job, [("permissions", lines)], after)], reasons
 
 
 # -- guidance ------------------------------------------------------------------------------------------------------

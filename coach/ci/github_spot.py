@@ -1,0 +1,117 @@
+"""The step of a GitHub workflow that builds, its neighbours, and new steps beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from coach.ci import yamldoc, yamledit
+from coach.ci.yamldoc import Doc, Node
+from coach.ci.yamledit import CannotEditError
+from coach.model import BuildSite, Edit, Tree, is_file
+
+WORKFLOWS = ".github/workflows/"
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """The step that builds: its place among the steps, and the job it belongs to (``None`` in a composite action)."""
+
+    doc: Doc
+    step: Node
+    steps: tuple[Node, ...]
+    index: int
+    job: Node | None
+
+    @property
+    def action(self) -> str:
+        return uses(self.step)
+
+    @property
+    def inputs(self) -> Node | None:
+        return self.step.get("with")
+
+
+def find(tree: Tree, build: BuildSite) -> Spot:
+    """The step at ``build.line``. Raises ``CannotEditError`` when it is not in a YAML file or cannot be found."""
+    if not build.path.endswith((".yml", ".yaml")):
+        raise CannotEditError(f"the command stands in {build.path}, which builds elsewhere too")
+    doc = yamldoc.read(tree.read(build.path), build.path)
+    jobs = doc.root.get("jobs")
+    homes: list[tuple[Node | None, Node]] = []
+    for job in jobs.entries().values() if jobs is not None else ():
+        steps = job.get("steps")
+        if steps is not None:
+            homes.append((job, steps))
+    composite = doc.root.get("runs", "steps")
+    if composite is not None:
+        homes.append((None, composite))
+    for home, listed in homes:
+        items = tuple(listed.items())
+        for index, step in enumerate(items):
+            if step.is_map and step.line <= build.line <= step.end_line:
+                return Spot(doc, step, items, index, home)
+    raise CannotEditError("the step that builds was not found in the file")
+
+
+def mapping(node: Node | None) -> Node:
+    """``node``, which has to be a mapping. Raises ``CannotEditError``."""
+    if node is None or not node.is_map:
+        raise CannotEditError("its inputs are not a mapping")
+    return node
+
+
+def builds(step: Node) -> bool:
+    """Whether a step builds an image."""
+    run = step.get("run")
+    return uses(step).endswith(("/build-push-action", "/bake-action")) or (
+        run is not None
+        and run.text is not None
+        and re.search(r"docker[ -](buildx |compose |image )*(build|bake|up)\b", run.text) is not None
+    )
+
+
+def text_of(parent: Node, key: str) -> str:
+    """The text under a key, "" where there is none."""
+    node = parent.get(key)
+    return (node.text or "") if node is not None else ""
+
+
+def uses(step: Node) -> str:
+    """The action a step uses, in lower case, without its version."""
+    node = step.get("uses") if step.is_map else None
+    return (node.text or "").partition("@")[0].lower() if node is not None else ""
+
+
+def reference(tree: Tree, action: str, fallback: str) -> str:
+    """``action@version`` as other workflows of the repository pin it, comment included, else with ``fallback``."""
+    pattern = re.compile(rf"uses:\s*['\"]?({re.escape(action)}@[^\s'\"#]+)['\"]?([ \t]+#[^\n\r]*)?")
+    for path in tree.entries():
+        if path.startswith(WORKFLOWS) and path.endswith((".yml", ".yaml")) and is_file(tree, path):
+            match = pattern.search(tree.read(path).decode("utf-8", "replace"))
+            if match is not None:
+                return match[1] + (match[2] or "").rstrip()
+    return f"{action}@{fallback}"
+
+
+def insert_steps(spot: Spot, steps: Sequence[Sequence[str]], after: bool = False) -> Edit:
+    """New steps in front of the one that builds (or behind it), spaced as its neighbours are."""
+    if not after:
+        # in front of the first build of the job, so that all of them find it
+        spot = replace(spot, step=next((step for step in spot.steps if step.is_map and builds(step)), spot.step))
+    indent = yamledit.item_indent(spot.step)
+    first = yamledit.item_first_line(spot.step)
+    spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
+    lines: list[str] = []
+    if after:
+        for step in steps:
+            lines += ([""] if spaced else []) + [indent + line for line in step]
+        return yamledit.insert_after(spot.doc, spot.step.end_line, lines)
+    # a comment right above belongs to the step
+    while first > 1 and spot.doc.line_text(first - 1).startswith(f"{indent}#"):
+        first -= 1
+    spaced = first > 1 and not spot.doc.line_text(first - 1).strip()
+    for step in steps:
+        lines += [indent + line for line in step] + ([""] if spaced else [])
+    return yamledit.insert_before(spot.doc, first, lines)
