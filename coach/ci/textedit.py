@@ -9,9 +9,14 @@ from coach.errors import InputError
 from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
 
 _FLAG = re.compile(rb"(?<![ \t])(?P<lead>[ \t]+)--no-cache(?:=(?:true|1|\"true\"|'true'))?(?=[\s\\\"'`);&|]|$)")
-_KEY = re.compile(rb"^\s*(?:-\s+)?[\"']?no[-_]cache[\"']?\s*[:=]\s*[\"']?true[\"']?\s*,?\s*(?:#.*)?\r?\n?$", re.I)
-_ITEM = re.compile(rb"^\s*-?\s*[\"']--no-cache(?:=true)?[\"'],?\s*\r?\n?$")
-_LISTED = re.compile(rb"[\"']--no-cache(?:=true)?[\"']\s*,\s*|,\s*[\"']--no-cache(?:=true)?[\"']")
+_KEY = re.compile(rb"^\s*[\"']?no[-_]?cache[\"']?\s*[:=]\s*[\"']?true[\"']?\s*(?P<comma>,?)\s*(?:#.*)?\r?\n?$", re.I)
+_ITEM = re.compile(
+    rb"^\s*(?:-\s+(?P<quote>[\"']?)--no-cache(?:=true)?(?P=quote)\s*(?:#.*)?|[\"']--no-cache(?:=true)?[\"'],?\s*)\r?\n?$"
+)
+_LISTED = re.compile(
+    rb"[\"']--no-cache(?:=true)?[\"']\s*,\s*|,\s*[\"']--no-cache(?:=true)?[\"']"
+    rb"|,[ \t]*--no-cache(?:=true)?(?=[ \t]*[,\]])|(?<=\[)[ \t]*--no-cache(?:=true)?[ \t]*,[ \t]*"
+)
 _OFF = re.compile(rb"(?P<head>DOCKER_BUILDKIT[\"']?\s*[:=]\s*[\"']?)(?P<value>0|false)(?=[\"'\s\\;&|}),]|$)", re.I)
 _VERSION_ONE = re.compile(rb"\bdocker-compose(?=[ \t])(?![ \t]*\.ya?ml)")
 _PLAIN_BUILD = re.compile(rb"\bdocker[ \t]+(?:image[ \t]+|builder[ \t]+)?build\b")
@@ -57,7 +62,10 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
         return None
     lines, starts = read
     line, start = lines[number - 1], starts[number - 1]
-    if _KEY.match(line) or _ITEM.match(line):
+    key = _KEY.match(line)
+    if key is not None:
+        return _without_key(path, b"".join(lines), Span(start, start + len(line)), key)
+    if _ITEM.match(line):
         return Edit(path, Span(start, start + len(line)), b"")
     listed = _LISTED.search(line)
     if listed is not None:
@@ -90,9 +98,19 @@ def _no_cache_in_block(tree: Tree, path: str, first: int) -> Edit | None:
         return None
     lines, starts = read
     for number in range(first, min(first + 40, len(lines)) + 1):
-        if _KEY.match(lines[number - 1]):
-            return Edit(path, Span(starts[number - 1], starts[number - 1] + len(lines[number - 1])), b"")
+        key = _KEY.match(lines[number - 1])
+        if key is not None:
+            start = starts[number - 1]
+            return _without_key(path, b"".join(lines), Span(start, start + len(lines[number - 1])), key)
     return None
+
+
+def _without_key(path: str, content: bytes, span: Span, key: re.Match[bytes]) -> Edit:
+    """The file without the key's line; in JSON the comma above goes with the last key of an object."""
+    above = content[: span.start].rstrip()
+    if path.endswith(".json") and not key["comma"] and above.endswith(b","):
+        return Edit(path, Span(len(above) - 1, span.start + len(key[0].rstrip())), b"")
+    return Edit(path, span, b"")
 
 
 def buildkit_on(tree: Tree, build: BuildSite) -> Remedy:

@@ -177,7 +177,9 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     """Export and import a cache in every CI build that starts cold, each image with a cache of its own."""
     if answer.choice != "yes":
         return None
-    cold = [start.build for start in _starts(site) if start.cold]
+    starts = _starts(site)
+    # where no build is known to start cold, somebody answered for those that cannot be told
+    cold = [start.build for start in starts if start.cold] or [start.build for start in starts if start.cold is None]
     if not cold:
         return Remedy(
             Safety.SHOW,
