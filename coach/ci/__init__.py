@@ -26,7 +26,7 @@ from coach.ci.nouns import (
     Sign,
     Want,
 )
-from coach.model import BuildSite, Remedy, Tree
+from coach.model import BuildSite, Remedy, Safety, Tree
 
 __all__ = [
     "AddCache",
@@ -121,13 +121,14 @@ def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
 
     if isinstance(want, DropNoCache):
         return textedit.drop_no_cache(tree, build)
-    if isinstance(want, BuildkitOn):
-        return textedit.buildkit_on(tree, build)
+    alike = textedit.buildkit_on(tree, build) if isinstance(want, BuildkitOn) else None
+    if alike is not None and alike.safety is not Safety.SHOW:
+        return alike
     name = f"{__name__}.{_SAME.get(build.system, build.system)}_change"
     if importlib.util.find_spec(name) is None:
-        return guidance.by_hand(build, want)
+        return alike or guidance.by_hand(build, want)
     made: Remedy = importlib.import_module(name).change(tree, build, want)
-    return made
+    return alike if alike is not None and made.safety is Safety.SHOW else made
 
 
 _SAME = {"gitea": "github", "forgejo": "github"}

@@ -240,9 +240,19 @@ class Words:
             yamledit.insert_before(self.doc, yamledit.item_first_line(verb), [f"{indent}- {_like(verb, 'buildx')}"])
         ]
 
+    def append(self, option: str) -> Edit:
+        """An option as the last word."""
+        return self._after(self._node(len(self.nodes)), [option])
+
     def value(self, flag: Flag) -> str:
-        """The value of an option, without quotes."""
-        return flag.value.value.shown if flag.value is not None else ""
+        """The value of an option as the file writes it, without quotes."""
+        if flag.value is None:
+            return ""
+        written = self._node(flag.end).text or ""
+        if flag.start != flag.end:
+            return written
+        match = re.match(r"(?:--[\w-]+=|-\w=?)", written)
+        return written[match.end() :] if match is not None else ""
 
 
 def _like(node: Node, word: str) -> str:
@@ -351,6 +361,21 @@ def secrets(
         raise CannotEditError("the arguments are not written in the command")
     switch = ["DOCKER_BUILDKIT=1"] if command.invocation.tool == "docker" and not build.buildkit else []
     return [*command.assign([*switch, *settings]), *edits]
+
+
+def listed_secrets(command: Words, names: Mapping[str, str], exported: Callable[[str], bool]) -> list[Edit]:
+    """``--build-arg NAME`` as ``--secret id=…,env=NAME`` in a list of words, where no shell fills anything in."""
+    edits: list[Edit] = []
+    for flag in command.invocation.all("build-arg"):
+        name, eq, _ = _pair(command.value(flag))
+        if name not in names:
+            continue
+        if eq or not exported(name):
+            raise CannotEditError(f"{name} is filled in by the system, so no variable of the build step holds it")
+        edits.append(command.replace(flag, "--secret", f"id={names[name]},env={name}"))
+    if not edits:
+        raise CannotEditError("the arguments are not written in the command")
+    return edits
 
 
 def _pair(written: str) -> tuple[str, str, str]:
