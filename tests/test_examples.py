@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 FOUND = {
     "go-service": ["F2", "F3", "F4", "F6", "F8", "F12"],
     "node-monorepo": ["F2", "F3", "F4", "F5", "F6", "F7", "F8", "F12", "F13"],
+    "node-web": ["F2", "F3", "F4", "F5", "F6", "F8", "F12", "F13"],
     "python-api": ["F2", "F3", "F4", "F5", "F6", "F8", "F10", "F12", "F13"],
 }
 

@@ -128,8 +128,10 @@ def test_node_gets_its_sources_when_they_are_what_runs() -> None:
         "COPY . .",
         "RUN npm ci --omit=dev",
         "",
-        "FROM node:22-slim",
+        "FROM gcr.io/distroless/nodejs22-debian13",
         "WORKDIR /app",
+        "ENV PATH=/nodejs/bin:$PATH",
+        "ENTRYPOINT []",
         "COPY --from=deps /app /app",
         'CMD ["node", "server.js"]',
     ]

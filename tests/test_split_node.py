@@ -20,6 +20,12 @@ EARLY = (
     'CMD ["node", "dist/a.js"]\n'
 )
 TSCONFIG = {"tsconfig.json": '{"compilerOptions": {"outDir": "dist"}}', "src/a.ts": ""}
+BARE = [
+    "FROM gcr.io/distroless/nodejs22-debian13",
+    "WORKDIR /app",
+    "ENV PATH=/nodejs/bin:$PATH",
+    "ENTRYPOINT []",
+]
 NPM_LOCK = {"lockfileVersion": 3, "packages": {"": {}, "node_modules/a": {}, "node_modules/b": {"dev": True}}}
 
 
@@ -56,8 +62,7 @@ def test_the_install_stands_twice_and_only_outputs_are_copied() -> None:
         "COPY . .",
         "RUN npm run build",
         "",
-        "FROM node:22-slim",
-        "WORKDIR /app",
+        *BARE,
         "COPY --from=prod-deps /app /app",
         "COPY --from=build /app/dist /app/dist",
         'CMD ["node", "dist/a.js"]',
@@ -202,11 +207,10 @@ def test_what_cannot_be_told_is_copied_whole_without_the_packages_of_the_build()
 
     made = npm({"w/one/package.json": "{}"}, **workspace)
 
-    assert made[made.index("RUN npm run build") + 1 :][:6] == [
+    assert made[made.index("RUN npm run build") + 1 :][:8] == [
         "RUN rm -rf node_modules w/one/node_modules",
         "",
-        "FROM node:22-slim",
-        "WORKDIR /app",
+        *BARE,
         "COPY --from=prod-deps /app /app",
         "COPY --from=build /app /app",
     ]
@@ -222,6 +226,47 @@ def test_an_init_in_front_of_the_program_is_installed_again() -> None:
     made = lines(text, {"package.json": package(), "package-lock.json": json.dumps(NPM_LOCK), **TSCONFIG})
 
     assert " && apt-get install -y --no-install-recommends tini \\" in made
+
+
+# ---- an image of node alone
+
+
+@pytest.mark.parametrize(
+    ("change", "files", "more"),
+    [
+        (("22-slim", "22.3-slim"), {}, {}),
+        (("22-slim", "22-slim@sha256:" + "0" * 64), {}, {}),
+        (("22-slim", "22-alpine"), {}, {}),
+        (('["node", "dist/a.js"]', "node dist/$MAIN"), {}, {}),
+        (('["node", "dist/a.js"]', '["npm", "start"]'), {}, {"scripts": {"build": "tsc", "start": "node dist/a.js"}}),
+        (("CMD", "USER node\nCMD"), {}, {}),
+        (("COPY . .", "COPY --chown=node:node . ."), {}, {}),
+        (("CMD", "HEALTHCHECK CMD node dist/health.js\nCMD"), {}, {}),
+        (("WORKDIR", "RUN apt-get update && apt-get install -y ffmpeg\nWORKDIR"), {}, {}),
+        (("CMD", "CMD"), {"src/b.ts": 'import { exec } from "node:child_process";'}, {}),
+        (("CMD", "CMD"), {}, {"dependencies": {"a": "1", "execa": "9"}}),
+        (("CMD", "CMD"), {"compose.yaml": "services:\n  a:\n    build: .\n    command: npm run dev\n"}, {}),
+    ],
+)
+def test_a_base_with_a_shell_stays_where_one_may_be_needed(
+    change: tuple[str, str], files: dict[str, str], more: dict[str, object]
+) -> None:
+    text = EARLY.format(lock="package-lock.json", install="npm ci", build="npm run build").replace(*change)
+
+    made = lines(
+        text, {"package.json": package(**more), "package-lock.json": json.dumps(NPM_LOCK), **TSCONFIG, **files}
+    )
+
+    assert [line for line in made if line.startswith("FROM")][-1] == text.splitlines()[0]
+    assert "ENTRYPOINT []" not in made
+
+
+def test_folders_inside_one_that_is_copied_are_not_copied_again() -> None:
+    made = npm(scripts={"build": "tsc && esbuild src/web.ts --bundle --outdir=dist/public"})
+
+    assert [line for line in made if line.startswith("COPY --from=build")] == [
+        "COPY --from=build /app/dist /app/dist",
+    ]
 
 
 # ---- where builds leave what they make

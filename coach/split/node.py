@@ -16,6 +16,7 @@ from coach.shell import parse
 from coach.shipped import Shipped, builds_of, dev_installs
 from coach.site import Run
 from coach.split import outputs, production
+from coach.split.bare import bare
 from coach.split.draft import (
     WORK,
     CannotSplitError,
@@ -88,8 +89,9 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
     _direct(shipped, project, draft, words)
     if {"prisma", "@prisma/client"} & project.facts.dependencies.keys() and base.ships_build_tools:
         draft.packages.append("openssl")  # Prisma's engine loads it; the slim image has none
+    alone = bare(shipped, draft, workdir, project.packages)
     addons = sorted({addon.name for facts in project.packages.values() for addon in facts.addons})
-    if addons and base.ships_build_tools:
+    if addons and (alone or base.ships_build_tools):
         named = ", ".join(addons[:3])
         draft.reasons.append(f"{named}: compiled code, for which {draft.base} must hold every library that it loads")
     return draft
@@ -333,7 +335,7 @@ def _made(shipped: Shipped, project: _Project) -> list[str]:
     if sources:
         raise UntoldError(f"{sources} is used as TypeScript sources")
     made = [project.place(posixpath.join(root, out)) for root, outs in builds.found.items() for out in sorted(outs)]
-    made = sorted(dict.fromkeys(made))
+    made = sorted(path for path in dict.fromkeys(made) if not any(path != up and below(path, up) for up in made))
     if not made:
         raise UntoldError("nothing that is built leaves a folder that is known")
     if not _starts_in(project, made):

@@ -23,7 +23,7 @@ _BUILD_ENV = re.compile(
 _USER_TOOLS = frozenset({"useradd", "adduser", "groupadd", "addgroup", "usermod"})
 _FOR_GYP = frozenset({"python3", "python", "python-is-python3", "python3-minimal"})
 _OF_THE_COMPILER = frozenset(
-    {"musl-dev", "libc6-dev", "libc-dev", "python3-dev", "linux-headers", "pkg-config", "pkgconf"}
+    {"musl-dev", "libc6-dev", "libc-dev", "libnode-dev", "python3-dev", "linux-headers", "pkg-config", "pkgconf"}
 )
 _SAID = ("HEALTHCHECK", "CMD", "ENTRYPOINT")
 
@@ -45,7 +45,7 @@ def assemble(shipped: Shipped, draft: Draft, workdir: str) -> Split:
         draft.reasons.append(f"the runtime stage installs {', '.join(packages)}: all that running is known to need")
     if lost:
         draft.reasons.append(f"not installed again: {', '.join(lost)}, whose library may be needed at run time")
-    lines += _prepared(shipped, last, workdir)
+    lines += prepared(shipped, last, workdir)
     lines += _other_copies(shipped, draft, workdir)
     lines += [str(take) for take in draft.takes]
     lines += _late(shipped, last)
@@ -102,7 +102,7 @@ def _late(shipped: Shipped, last: Instruction) -> list[str]:
     ]
 
 
-def _prepared(shipped: Shipped, last: Instruction, workdir: str) -> list[str]:
+def prepared(shipped: Shipped, last: Instruction, workdir: str) -> list[str]:
     """RUNs that only make users and folders, which the runtime stage needs as well."""
     lines = []
     for run in shipped.runs:
