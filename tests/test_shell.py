@@ -258,3 +258,12 @@ def test_any_text_is_read_without_an_error_and_within_its_bounds(source: str) ->
             assert 0 <= word.start <= word.end <= len(source)
         if command.cut is not None:
             assert 0 <= command.cut[0] < command.cut[1] <= len(source)
+
+
+@pytest.mark.parametrize(
+    ("env", "text"), [({}, None), ({"A": "r"}, None), ({"A": "r", "B": "main"}, "ref=r/x:main,mode=max")]
+)
+def test_a_word_that_the_grammar_tears_apart_is_one(env: dict[str, str], text: str | None) -> None:
+    words = parse("build ref=$A/x:$B,mode=max .", {"A": None, "B": None, **env}).commands[0].argv
+
+    assert [(word.raw, word.text) for word in words[1:]] == [("ref=$A/x:$B,mode=max", text), (".", ".")]

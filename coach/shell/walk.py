@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -24,6 +25,7 @@ MAX_OPERATORS = 2000
 MAX_COMMANDS = 400
 _MAX_NESTED_SCRIPTS = 4
 _MAX_WORD = 64 * 1024
+_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def parse(source: str, env: Mapping[str, str | None] = NOTHING, cwd: str | None = None) -> Script:
@@ -386,6 +388,8 @@ class _Walk:
                     words += self._words(part, place)
             elif child.type != "comment":
                 words += self._words(child, place)
+        if any(word.raw.endswith("$") for word in words):
+            words = self._rejoined(words, place)
         start, end = place.text.at(node)
         # what a substitution runs, it runs before the command that uses its output
         substitutions = list(self._found_substitutions(node))
@@ -487,6 +491,24 @@ class _Walk:
                 stack += reversed(here.named_children)
 
     # -- words -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _rejoined(words: Sequence[Word], place: _Place) -> list[Word]:
+        """``words`` with what the grammar tears apart put together: ``$A:$B,c=d`` comes as ``$A:$`` and ``B,c=d``."""
+        found: list[Word] = []
+        for word in words:
+            last = found[-1] if found else None
+            name = _NAME.match(word.raw)
+            if last is None or name is None or not last.raw.endswith("$") or last.end != word.start:
+                found.append(word)
+                continue
+            value = expand(f"${name[0]}", place.scope, 0)
+            if value is None or last.text is None or word.text is None:
+                text = None
+            else:
+                text = f"{last.text[:-1]}{value}{word.text[name.end() :]}"
+            found[-1] = Word(last.raw + word.raw, text, last.start, word.end)
+        return found
 
     def _words(self, node: tree_sitter.Node, place: _Place) -> Iterator[Word]:
         start, end = place.text.at(node)
