@@ -78,6 +78,37 @@ def test_a_cache_fits_into_the_way_the_command_is_written(before: str, after: st
     assert script_after(before, AddCache()) == after
 
 
+REF = "type=registry,ref=a/b:c"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "docker build --cache-from a/b:latest -t a/b .; docker push a/b",
+            f"docker buildx build {CACHE} --load -t a/b .; docker push a/b",
+        ),
+        (
+            "docker buildx build --push --cache-to type=inline --cache-from a/b -t a/b .",
+            f"docker buildx build {CACHE} --push -t a/b .",
+        ),
+        (
+            f'docker buildx build --push --cache-to "{REF}" --cache-from {REF} -t a/b .',
+            f'docker buildx build --push --cache-to "{REF},mode=max" --cache-from {REF} -t a/b .',
+        ),
+        (
+            f"docker buildx build --push --cache-to={REF},mode=min -t a/b .",
+            f"docker buildx build --cache-from {REF} --push --cache-to={REF},mode=max -t a/b .",
+        ),
+    ],
+)
+def test_a_cache_that_holds_too_little_is_made_whole(before: str, after: str) -> None:
+    create = "  - docker buildx create --use --driver docker-container\n"
+    made = script_after(f"script:\n{create}  - {before}\n", AddCache())
+
+    assert made == f"script:\n{create}  - {after}\n"
+
+
 @pytest.mark.parametrize(
     ("tag", "place"),
     [
@@ -150,7 +181,7 @@ def test_what_would_lose_the_value_is_shown(command: str) -> None:
     [
         "script: [docker build -t a/b ., docker push a/b]\n",
         "script:\n  - if ! docker buildx build --push -t a/b .; then exit 1; fi\n",
-        "script:\n  - docker buildx build --push --cache-from a/b -t a/b .\n",
+        "script:\n  - docker buildx build --push --cache-to type=local,dest=x -t a/b .\n",
         "script:\n  - docker buildx build --push -t a/b $OPTIONS .\n",
         "script:\n  - make image\n",
     ],

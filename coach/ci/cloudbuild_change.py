@@ -15,7 +15,7 @@ from coach.ci.yamledit import CannotEditError
 from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
 
 _SWITCH = "DOCKER_BUILDKIT=1"
-_FROM_SECRET_MANAGER = """Take the value from Secret Manager, as a variable of the step:
+_BY_HAND = """Take the value from Secret Manager, as a variable of the step:
 
 ```yaml
 availableSecrets:
@@ -32,7 +32,7 @@ steps:
 
 def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
     """Edits for a build step."""
-    snippet = _FROM_SECRET_MANAGER if isinstance(want, SecretArgs) else ""
+    snippet = _BY_HAND if isinstance(want, SecretArgs) else ""
     return guidance.edited(build, want, lambda: _change(tree, build, want), snippet)
 
 

@@ -40,13 +40,15 @@ _PLAIN = re.compile(r"(?:[\w./:{}-]|\\?\$)*")
 class Command:
     """A build command in shell text.
 
-    ``byte`` gives the byte of the file at which a character of the *parsed* text stands (``None``: not known).
+    ``text`` is what was parsed; ``origin`` gives where a character of it stands in the text as it is written, and
+    ``byte`` the byte of the file at which a character of that stands (``None``: not known).
     """
 
     path: str
     content: bytes
     call: Call
     text: str
+    origin: Callable[[int], int]
     byte: Callable[[int], int | None]
     encode: Callable[[str], str] = field(default=lambda text: text)
 
@@ -56,14 +58,17 @@ class Command:
 
     def start(self, index: int) -> int:
         """Byte at which character ``index`` stands. Raises ``CannotEditError``."""
-        found = self.byte(index)
+        return self._byte(self.origin(index))
+
+    def _byte(self, written: int) -> int:
+        found = self.byte(written)
         if found is None:
             raise CannotEditError("the command is written in a way whose places are not known")
         return found
 
     def end(self, index: int) -> int:
         """Byte behind the character in front of ``index``."""
-        return self.start(index - 1) + 1
+        return self._byte(self.origin(index) - 1) + 1
 
     def raw(self, start: int, end: int) -> str:
         """What the file holds from character ``start`` to ``end``, quotes and escapes of the outer language too."""
@@ -85,6 +90,11 @@ class Command:
         """Another option with its value in the place of one."""
         span = Span(self.start(flag.start), self.end(flag.end))
         return Edit(self.path, span, self.encode(f"{name} {value}").encode())
+
+    def rewrite(self, flag: Flag, change: Callable[[str], str]) -> Edit:
+        """An option as ``change`` makes it out of what the file holds."""
+        span = Span(self.start(flag.start), self.end(flag.end))
+        return Edit(self.path, span, change(self.raw(flag.start, flag.end)).encode())
 
     def drop(self, flag: Flag) -> Edit:
         """The command without an option; a line that held nothing else goes with it."""
@@ -132,9 +142,10 @@ class Command:
         at = self.start(lead)
         first = self.content.rfind(b"\n", 0, at) + 1
         eol = b"\r\n" if self.content[:first].endswith(b"\r\n") else b"\n"
-        if node is not None and not self.text[:lead].rpartition("\n")[2].strip() and node.style != ">":
-            if node.style == "|" and not self.content[first:at].strip():
-                return Edit(self.path, Span(first, first), self.content[first:at] + self.encode(line).encode() + eol)
+        own_line = not self.text[:lead].rpartition("\n")[2].strip()
+        if own_line and (node is None or node.style == "|") and not self.content[first:at].strip():
+            return Edit(self.path, Span(first, first), self.content[first:at] + self.encode(line).encode() + eol)
+        if node is not None and own_line and node.style != ">":
             dash = re.fullmatch(rb"([ \t]*- +)[\"']?", self.content[first:at])
             if dash is not None:
                 quoted = _like(node, self.encode(line))
@@ -294,7 +305,7 @@ def in_nodes(
     filled = fill(joined.text)
 
     def byte(index: int) -> int | None:
-        source, inside = joined.find(filled.origin(index))
+        source, inside = joined.find(index)
         return source.byte(inside)
 
     def line(index: int) -> int:
@@ -305,7 +316,7 @@ def in_nodes(
     node = source.node
     if not node.style and _in_flow(node):
         raise CannotEditError("the command stands in a list written in brackets")
-    return Command(build.path, node.doc.content, call, filled.text, byte, encode), node
+    return Command(build.path, node.doc.content, call, filled.text, filled.origin, byte, encode), node
 
 
 def _in_flow(node: Node) -> bool:
@@ -429,10 +440,15 @@ def cache(
     invocation = command.invocation
     if invocation.tool not in ("docker", "buildx"):
         raise CannotEditError(f"{invocation.tool} has its own cache options")
-    if build.cache_from or build.cache_to or any(flag.name.startswith("cache-") for flag in invocation.flags):
-        raise CannotEditError("the command has cache options of its own already")
     if any(arg in invocation.open for arg in invocation.positionals[:-1]):
         raise CannotEditError("a variable may hold further options of the command")
+    exports = [flag for flag in invocation.all("cache-to") if "inline" not in command.value(flag)]
+    if exports:
+        return [*command.buildx(), *_widened(command, exports)]
+    # what is imported without being exported, or with the last stage alone, gives way
+    dropped = [flag for flag in invocation.flags if flag.name in ("cache-from", "cache-to")]
+    if dropped and isinstance(command, Words):
+        raise CannotEditError("the command has cache options of its own already")
     came, goes = registry_cache(place)
     pairs = [("--cache-from", came), ("--cache-to", goes)]
     if fallback:
@@ -445,11 +461,40 @@ def cache(
     output = any(invocation.on(name) for name in ("push", "load")) or invocation.last("output") is not None
     if not output and len(build.platforms) < 2:
         options.append("--load")
-    return [*command.buildx(), command.insert(options)]
+    gone = [command.drop(flag) for flag in dropped] if isinstance(command, Command) else []
+    return [*command.buildx(), command.insert(options), *gone]
+
+
+def _widened(command: Command | Words, exports: Sequence[Flag]) -> list[Edit]:
+    """A cache that is exported with the last stage alone, or that nobody imports, made whole."""
+    written = command.value(exports[0])
+    if isinstance(command, Words) or len(exports) > 1 or re.search(r"mode=\\?\$", written):
+        raise CannotEditError("the command has cache options of its own already")
+    edits = []
+    if "mode=max" not in written:
+        edits.append(command.rewrite(exports[0], _with_every_stage))
+    if not command.invocation.all("cache-from"):
+        plain = re.sub(r"\\?[\"']", "", written)
+        kept = [item for item in plain.split(",") if re.match(r"(type|ref|src|scope|bucket|region|name)=", item)]
+        if not re.match(r"type=registry,", plain + ",") or not _PLAIN.fullmatch(
+            plain.replace("=", "").replace(",", "")
+        ):
+            raise CannotEditError("the command has cache options of its own already")
+        edits.append(command.insert([f"--cache-from {','.join(kept)}"]))
+    if not edits:
+        raise CannotEditError("the command has cache options of its own already")
+    return edits
+
+
+def _with_every_stage(written: str) -> str:
+    if "mode=" in written:
+        return re.sub(r"mode=\w+", "mode=max", written)
+    return re.sub(r"(\\?[\"'])?$", r",mode=max\1", written, count=1)
 
 
 def why_registry(place: str) -> tuple[str, ...]:
     """What has to be looked at before a cache is written to ``place``."""
+    place = place.replace("\\", "")
     reasons = [f"the cache is written to {place}, so the login of this job must be allowed to push there"]
     if re.search(r"ecr", place, re.I):
         reasons.append("in ECR the repository must allow its tags to be overwritten")
@@ -490,17 +535,19 @@ def scripted(
 def kept(command: Command, build: BuildSite, want: AddCache, outlives: bool, node: Node | None = None) -> Remedy:
     """The command with a registry cache and a builder that can export it."""
     place = cache_place(command, build, want.scope)
-    if not place:
+    exported = next((ref.attrs.get("ref", ref.type) for ref in build.cache_to if ref.type != "inline"), "")
+    if not place and not exported:
         raise CannotEditError("where the image is pushed, beside which a cache could lie, is not written at the build")
     edits: list[Edit] = []
     more: list[str] = []
-    reasons = why_registry(place)
-    if build.driver in ("", "docker"):
+    reasons = why_registry(exported or place)
+    chosen = re.search(r"\bbuildx\s+create\b[^\n;&|]*\s--use\b", command.text[: command.invocation.start])
+    if build.driver in ("", "docker") and chosen is None:
         edits.append(command.before(NAMED_BUILDER if outlives else BUILDER, node))
         reasons += ("the build moves from the engine's builder to one of its own, made by docker's buildx plug-in",)
         more = ["--builder ci"] if outlives else []
     edits += cache(command, build, place, more)
-    return Remedy(Safety.REVIEW, tuple(edits), reasons, says_kept(build, place))
+    return Remedy(Safety.REVIEW, tuple(edits), reasons, says_kept(build, exported or place))
 
 
 def says_kept(build: BuildSite, place: str) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from coach.ci import commands, docker_cli
+from coach.ci import commands, docker_cli, paths
 from coach.ci.commands import Filled, Text, substitute
 from coach.ci.docker_cli import Arg
 from coach.ci.machine import Machine
@@ -28,7 +29,20 @@ _SCRIPT = re.compile(
 _NAME_ARGUMENT = re.compile(r"[^,()\n]{0,300}(?:\([^()\n]{0,200}\)[^,()\n]{0,200})?")
 _PUSH = re.compile(r"\.\s*push\s*\(")
 _ENVIRONMENT = re.compile(r"^\s*(\w+)\s*=\s*(?:\"([^\"$\n]*)\"|'([^'\n]*)')\s*$", re.M)
+_CREDENTIAL = re.compile(
+    r"\b(\w+)\s{0,9}=\s{0,9}credentials\s{0,9}\(|\b(?:variable|passwordVariable|secretVariable)\s{0,9}:\s{0,9}[\"'](\w+)[\"']"
+)
+_FOLDER = re.compile(r"\bdir\s{0,9}\(\s{0,9}(?:[\"']([^\"'$\n]{1,200})[\"']|[^()\n]{1,200})\s{0,9}\)\s{0,99}\{")
+_QUOTED = (
+    r"'''(?:[^'\\]|\\.|'(?!''))*'''",
+    r'"""(?:[^"\\]|\\.|"(?!""))*"""',
+    r"'(?:[^'\\\n]|\\.)*'",
+    r'"(?:[^"\\\n]|\\.)*"',
+)
+_BRACE = re.compile("|".join((*_QUOTED, "[{}]")), re.S)
+_ESCAPE = re.compile(r"\\(?:\\(?=\r?\n)|[$\"'])")
 _GROOVY = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_][\w.]*")
+_FILLED = re.compile(f"{_ESCAPE.pattern}|{_GROOVY.pattern}")
 
 
 def read(tree: Tree) -> Discovery:
@@ -51,26 +65,17 @@ def read(tree: Tree) -> Discovery:
 
 
 def _sites(tree: Tree, path: str, text: str) -> list[BuildSite]:
-    text = _without_comments(text)
+    text = without_comments(text)
+    folders = list(_folders(text))
     box = Machine(tree, "jenkins", path, "pipeline")
     box.notes.append(Unresolved("keeps_cache", "whether a Jenkins agent keeps its engine's cache is not written here"))
-    env = {match[1]: static(match[2] if match[2] is not None else match[3]) for match in _ENVIRONMENT.finditer(text)}
-    at = 0
-    while (head := _HEAD.search(text, at)) is not None:
-        at = head.end()
-        if head["sh"]:
-            lead = _SCRIPT.match(text, at)
-            string = _string(text, lead.end() if lead is not None else at)
-            if string is not None:
-                at = string.end
-                _shell(box, path, text, string, env)
-        else:
-            name = _NAME_ARGUMENT.match(text, at)
-            at = name.end() if name is not None else at
-            comma = re.compile(r"\s{0,200},\s{0,200}").match(text, at)
-            string = _string(text, comma.end()) if comma is not None else None
-            _build(box, path, text, head.start(), string, env)
-            at = string.end if string is not None else at
+    env = environment(text)
+    for step in steps(text):
+        cwd = _inside(folders, step.start)
+        if step.shell and step.string is not None:
+            _shell(box, path, text, step.string, env, cwd)
+        elif not step.shell:
+            _build(box, path, text, step.start, step.string, env, cwd)
     pushed = _PUSH.search(text)
     sites = box.finish()
     if pushed is None:
@@ -79,8 +84,62 @@ def _sites(tree: Tree, path: str, text: str) -> list[BuildSite]:
     return [site if site.push else replace(site, push=True, push_line=line) for site in sites]
 
 
+def _folders(text: str) -> Iterator[tuple[int, int, str | None]]:
+    """The blocks of ``dir(…)``: where each starts and ends, and its folder (``None``: decided when it runs)."""
+    for match in _FOLDER.finditer(text):
+        depth, at = 1, match.end()
+        while depth and (brace := _BRACE.search(text, at)) is not None:
+            at = brace.end()
+            depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        yield match.end(), at, match[1]
+
+
+def _inside(folders: list[tuple[int, int, str | None]], at: int) -> str | None:
+    """The working directory at a place of the file."""
+    here: str | None = ""
+    for start, end, folder in folders:
+        if start <= at < end and here is not None:
+            here = paths.join(here, folder) if folder is not None else None
+    return here
+
+
+def environment(text: str) -> dict[str, Value]:
+    """Variables that the pipeline sets with plain values, and those it takes from Jenkins's credentials."""
+    env = {match[1]: static(match[2] if match[2] is not None else match[3]) for match in _ENVIRONMENT.finditer(text)}
+    for match in _CREDENTIAL.finditer(text):
+        name = match[1] or match[2]
+        env[name] = Value(None, f"${name}", f"{name} comes from Jenkins's credentials", secret=True)
+    return env
+
+
 @dataclass(frozen=True, slots=True)
-class _String:
+class Step:
+    """One ``sh`` step (``shell``) or ``docker.build`` call at ``start``, with its string if it has a plain one."""
+
+    start: int
+    shell: bool
+    string: String | None
+
+
+def steps(text: str) -> Iterator[Step]:
+    """The steps of a Jenkinsfile that can build, in order; ``text`` is without comments."""
+    at = 0
+    while (head := _HEAD.search(text, at)) is not None:
+        at = head.end()
+        if head["sh"]:
+            lead = _SCRIPT.match(text, at)
+            string = _string(text, lead.end() if lead is not None else at)
+        else:
+            name = _NAME_ARGUMENT.match(text, at)
+            at = name.end() if name is not None else at
+            comma = re.compile(r"\s{0,200},\s{0,200}").match(text, at)
+            string = _string(text, comma.end()) if comma is not None else None
+        at = string.end if string is not None else at
+        yield Step(head.start(), bool(head["sh"]), string)
+
+
+@dataclass(frozen=True, slots=True)
+class String:
     """A Groovy string: its text from ``start``, and whether Groovy fills in variables."""
 
     text: str
@@ -89,7 +148,7 @@ class _String:
     fills: bool
 
 
-def _string(text: str, at: int) -> _String | None:
+def _string(text: str, at: int) -> String | None:
     for quote in ('"""', "'''", '"', "'"):
         if not text.startswith(quote, at):
             continue
@@ -99,11 +158,11 @@ def _string(text: str, at: int) -> _String | None:
             close = text.find(quote, close + 1)
         if close < 0 or (len(quote) == 1 and "\n" in text[start:close]):
             return None
-        return _String(text[start:close], start, close + len(quote), quote[0] == '"')
+        return String(text[start:close], start, close + len(quote), quote[0] == '"')
     return None
 
 
-def _without_comments(text: str) -> str:
+def without_comments(text: str) -> str:
     """Blanks in place of comments, so that every offset stays."""
     pieces: list[str] = []
     at = 0
@@ -128,22 +187,29 @@ def _groovy(match: re.Match[str], env: dict[str, Value]) -> Value:
     )
 
 
-def _shell(box: Machine, path: str, text: str, string: _String, env: dict[str, Value]) -> None:
-    script = string.text
-    if not commands.INTERESTING.search(script) and not commands.FOLLOWED.search(script):
+def fill(string: String, env: dict[str, Value]) -> Filled:
+    """What a string hands to the shell, with the places of what it says."""
+
+    def value(match: re.Match[str]) -> Value:
+        return static(match[0][1:]) if match[0].startswith("\\") else _groovy(match, env)
+
+    return substitute(string.text, _FILLED if string.fills else _ESCAPE, value)
+
+
+def _shell(box: Machine, path: str, text: str, string: String, env: dict[str, Value], cwd: str | None) -> None:
+    if not commands.INTERESTING.search(string.text) and not commands.FOLLOWED.search(string.text):
         return
-    # an escaped dollar reaches the shell as a plain one; two characters keep the offsets
-    filled = Filled(script.replace("\\$", " $"))
-    if string.fills and "\\$" not in script:
-        filled = substitute(script, _GROOVY, lambda found: _groovy(found, env))
+    filled = fill(string, env)
 
     def place(index: int) -> tuple[str, int]:
         return path, text.count("\n", 0, min(string.start + index, len(text))) + 1
 
-    box.run(Text(filled, {**env, "WORKSPACE": static(WORKSPACE)}, ""), place)
+    box.run(Text(filled, {**env, "WORKSPACE": static(WORKSPACE)}, cwd), place)
 
 
-def _build(box: Machine, path: str, text: str, start: int, string: _String | None, env: dict[str, Value]) -> None:
+def _build(
+    box: Machine, path: str, text: str, start: int, string: String | None, env: dict[str, Value], cwd: str | None
+) -> None:
     line = text.count("\n", 0, start) + 1
     end = text.count("\n", 0, string.end if string is not None else start) + 1
     words: list[Value] = [static("docker"), static("build")]
@@ -152,11 +218,12 @@ def _build(box: Machine, path: str, text: str, start: int, string: _String | Non
     argv = [Arg(word, word.shown, number, number) for number, word in enumerate(words)]
     call = docker_cli.read(argv)
     if call is not None:
-        box.take(call, env, "", path, line, end, dict.fromkeys(range(len(words)), line))
+        box.take(call, env, cwd, path, line, end, dict.fromkeys(range(len(words)), line))
 
 
 def _filled(word: str, env: dict[str, Value]) -> Value:
     filled = substitute(word, _GROOVY, lambda found: _groovy(found, env))
     if not filled.holes:
         return static(filled.text)
-    return Value(None, word, filled.holes[0].why, per_commit=any(hole.per_commit for hole in filled.holes))
+    secret, per_commit = (any(getattr(hole, what) for hole in filled.holes) for what in ("secret", "per_commit"))
+    return Value(None, word, filled.holes[0].why, secret, per_commit)
