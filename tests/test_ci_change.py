@@ -220,11 +220,11 @@ def test_layer_caching_of_a_machine(machine: str, expected: str) -> None:
 
 
 def test_kaniko_on_gitlab_gets_its_cache() -> None:
-    pipeline = "a:\n  image: gcr.io/kaniko-project/executor\n  script:\n    - /kaniko/executor --context .\n"
+    pipeline = "a:\n  image: gcr.io/kaniko-project/executor\n  script:\n    - /kaniko/executor --context . -d x/y:1\n"
 
     _, files, builds = changed({".gitlab-ci.yml": pipeline}, AddCache())
 
-    assert "- /kaniko/executor --cache=true --context .\n" in files[".gitlab-ci.yml"]
+    assert "- /kaniko/executor --cache=true --context . -d x/y:1\n" in files[".gitlab-ci.yml"]
     assert builds[0].keeps_cache
 
 

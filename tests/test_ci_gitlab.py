@@ -68,7 +68,13 @@ def test_an_old_engine_builds_without_buildkit() -> None:
     build = one("image: docker:20.10.16\nservices: [docker:20.10.16-dind]\na:\n  script: [docker build .]\n")
 
     assert (build.buildkit, build.buildkit_line) == (False, 1)
-    assert one("image: docker:24\nservices: [docker:24-dind]\na:\n  script: [docker build .]\n").buildkit is None
+    assert one("image: docker:24\nservices: [docker:24-dind]\na:\n  script: [docker build .]\n").buildkit is True
+
+
+def test_an_engine_behind_a_client_that_is_not_known_says_nothing() -> None:
+    build = one("image: acme/tools\nservices: [docker:20.10-dind]\na:\n  script: [docker build .]\n")
+
+    assert build.buildkit is None
 
 
 def test_kaniko_and_buildah() -> None:

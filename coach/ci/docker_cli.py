@@ -623,6 +623,9 @@ def site(
     cache_from, from_notes = caches(call.all("cache-from"), "cache_from", line)
     cache_to, to_notes = caches(call.all("cache-to"), "cache_to", line)
     notes += [*from_notes, *to_notes]
+    if call.tool in ("buildah", "podman"):
+        # buildah-build(1): every layer that is made is pushed, whichever stage it belongs to
+        cache_to = [replace(ref, attrs={**ref.attrs, "mode": "max"}) for ref in cache_to]
     cache_to = [*cache_to, *inline_cache(args)]
     for loose in call.open:
         if loose.value.options and not any("cache" in option for option in loose.value.options):
@@ -779,9 +782,10 @@ def pushes(call: Invocation, line: object) -> tuple[bool | None, int]:
 
 
 def output_pushes(text: str) -> bool:
-    """Whether an ``--output`` value sends the image to a registry."""
+    """Whether an ``--output`` value sends the image to a registry, if only on some runs."""
     fields = split_csv(text)
-    return "type=registry" in fields or ("type=image" in fields and "push=true" in fields)
+    pushes = any(re.fullmatch(r"push=(true|1|\$.*)", field) for field in fields)
+    return "type=registry" in fields or ("type=image" in fields and pushes)
 
 
 def buildkit_of(call: Invocation, env: Mapping[str, Value]) -> tuple[bool | None, str]:

@@ -1,6 +1,8 @@
 """GitLab CI: ``.gitlab-ci.yml`` and the local files it includes.
 
-Language: docs.gitlab.com/ci/yaml and docs.gitlab.com/ci/docker/using_docker_build (read 2026-11).
+Language: docs.gitlab.com/ci/yaml and docs.gitlab.com/ci/docker/using_docker_build (read 2026-11). What is included
+from elsewhere (a template, a component, another project, an address) is code of other repositories: what it builds
+stays unresolved.
 """
 
 from __future__ import annotations
@@ -9,14 +11,17 @@ import fnmatch
 import itertools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from coach.ci import commands, compose, yamldoc
+from coach.ci import commands, compose, docker_cli, yamldoc
 from coach.ci.commands import Filled, Text
+from coach.ci.docker_cli import Place
 from coach.ci.machine import Machine, sign_off
 from coach.ci.nouns import WORKSPACE, Discovery, Value, static
 from coach.ci.yamldoc import Joined, Node
 from coach.errors import InputError
 from coach.model import BuildSite, Skipped, Tree, Unresolved, is_file
+from coach.redact import mask
 
 ROOT = ".gitlab-ci.yml"
 MAX_DEPTH = 10
@@ -26,6 +31,15 @@ _KEYWORDS = frozenset(
     "default include stages variables workflow image services cache before_script after_script pages spec".split()
 )
 _ENGINE = re.compile(r"(?:^|/)docker:(\d+)(?:\.\d+)*")
+_ELSEWHERE = {
+    "project": "a file of another project",
+    "remote": "a file at another address",
+    "template": "a template that GitLab brings",
+    "component": "a component of another project",
+}
+# Names of included files and jobs that build an image, and of those that only look at one.
+_BUILDS = re.compile(r"docker|kaniko|buildah|buildkit|container|\bimage|oci-?build|auto-?devops", re.I)
+_LOOKS = re.compile(r"scan|secur|sast|dast|lint|test|clair|trivy|sbom|clean|rules|workflow|deploy|release-cli", re.I)
 _KNOWN = {
     "CI_PROJECT_DIR": static(WORKSPACE),
     "CI_COMMIT_SHA": Value(None, "$CI_COMMIT_SHA", "CI_COMMIT_SHA differs on every commit", per_commit=True),
@@ -51,6 +65,21 @@ def read(tree: Tree) -> Discovery:
     return Discovery(tuple(builds), tuple(pipeline.skipped))
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An ``include`` of something that is not in this repository."""
+
+    kind: str
+    name: str
+    path: str
+    line: int
+    inputs: Node | None
+
+    @property
+    def says(self) -> str:
+        return f"{_ELSEWHERE.get(self.kind, 'a file of another place')} ({self.name})"
+
+
 class Pipeline:
     """The merged configuration: each job as the nodes it is laid together from, the weakest first."""
 
@@ -61,7 +90,7 @@ class Pipeline:
         self.top: dict[str, Node] = {}
         self.variables: dict[str, Node] = {}
         self.loaded: set[str] = set()
-        self.remote: list[str] = []
+        self.elsewhere: list[Elsewhere] = []
 
     def load(self, path: str, depth: int) -> None:
         """Read one file and what it includes; what an including file says wins."""
@@ -90,15 +119,16 @@ class Pipeline:
         if local is not None:
             texts = local.texts()
         elif item.is_map:
-            self.remote.append(
-                next(
-                    (name for name in ("project", "remote", "template", "component") if item.get(name)), "another place"
-                )
-            )
+            kind = next((name for name in _ELSEWHERE if item.get(name) is not None), "")
+            said = item.get(kind) if kind else None
+            file = item.get("file")
+            names = [said.text or ""] if said is not None else []
+            names += [text for text, _ in file.texts()] if file is not None else []
+            self._far(kind, " ".join(names), item, item.get("inputs"))
             return
         for text, _ in texts:
             if "://" in text:
-                self.remote.append("remote")
+                self._far("remote", text, item, None)
                 continue
             wanted = text.lstrip("/")
             matches = (
@@ -113,6 +143,9 @@ class Pipeline:
                     self.load(path, depth + 1)
                 except InputError as error:
                     self.skipped.append(Skipped(path, error.line, error.says))
+
+    def _far(self, kind: str, name: str, item: Node, inputs: Node | None) -> None:
+        self.elsewhere.append(Elsewhere(kind, mask(name), item.doc.path, item.line, inputs))
 
     def layers(self, name: str, depth: int = 0) -> list[Node]:
         """The nodes of a job, what it extends first."""
@@ -148,7 +181,74 @@ class Pipeline:
                     found += box.finish()
                     signed += box.signed
                     attested += box.attested
-        return sign_off(found, signed, attested)
+        return [*sign_off(found, signed, attested), *self._hidden()]
+
+    def _hidden(self) -> list[BuildSite]:
+        """Builds of what is included from elsewhere, as far as its name tells of one."""
+        found: list[BuildSite] = []
+        if not self.elsewhere:
+            return found
+        for name in self.jobs:
+            layers = self.layers(name)
+            unknown = self._unknown_parents(name)
+            wanted = " ".join([name, *unknown])
+            if name.startswith(".") or not unknown or self.script(layers):
+                continue
+            if _BUILDS.search(wanted) and not _LOOKS.search(wanted):
+                why = f"the job extends {', '.join(unknown)} of {self.elsewhere[0].says}"
+                node = self.jobs[name][-1]
+                found.append(self._far_site(name, node.doc.path, node.key_line, why, self._variables(layers, {})))
+        for item in self.elsewhere:
+            if not found and _BUILDS.search(item.name) and not _LOOKS.search(item.name):
+                given = {
+                    name: compose.interpolate(node.text, _KNOWN)
+                    for name, node in (item.inputs.entries().items() if item.inputs is not None else ())
+                    if node.text is not None
+                }
+                why = f"the build steps stand in {item.says}"
+                found.append(self._far_site("include", item.path, item.line, why, given))
+        return found
+
+    def _unknown_parents(self, name: str, depth: int = 0) -> list[str]:
+        """Names that a job extends and that no file of this repository declares."""
+        found: list[str] = []
+        for node in self.jobs.get(name, []):
+            extends = node.get("extends")
+            for text, _ in extends.texts() if extends is not None else ():
+                if text not in self.jobs:
+                    found.append(text)
+                elif text != name and depth < MAX_DEPTH:
+                    found += self._unknown_parents(text, depth + 1)
+        return found
+
+    def _far_site(self, job: str, path: str, line: int, why: str, given: Mapping[str, Value]) -> BuildSite:
+        """A build whose commands stand elsewhere: what this repository says about its files, and nothing more."""
+
+        def said(*parts: str) -> Value | None:
+            for name, value in given.items():
+                plain = re.sub(r"[^a-z]", "", name.lower())
+                if any(plain.endswith(part) for part in parts):
+                    return value
+            return None
+
+        place = Place(self.tree, "gitlab", path, line, line, job, True)
+        folder = said("context", "contextdir", "contextpath", "buildcontext") or static(".")
+        context, context_why, _ = docker_cli.place_context(place, folder)
+        file = said("dockerfile", "dockerfilepath")
+        dockerfile, file_why = docker_cli.find_dockerfile(place, file, context, context_why, False)
+        reason = f"{why}, which is not in this repository"
+        notes = [
+            Unresolved(what, reason, line)
+            for what in ("cache_to", "cache_from", "no_cache", "platforms", "signed", "push")
+        ]
+        if context is None:
+            notes.append(Unresolved("context", context_why, line))
+        if dockerfile is None:
+            notes.append(Unresolved("dockerfile", file_why, line))
+        return BuildSite(
+            system="gitlab", path=path, line=line, end_line=line, job=job, tool="workflow", ci=True,
+            dockerfile=dockerfile, context=context, push=None, unresolved=tuple(notes),
+        )  # fmt: skip
 
     def _combinations(self, layers: list[Node]) -> list[dict[str, Value]]:
         matrix = None
@@ -165,26 +265,27 @@ class Pipeline:
                     return found
         return found or [{}]
 
-    def _variables(self, layers: list[Node], extra: Mapping[str, Value]) -> dict[str, Value]:
+    def written(self, layers: list[Node]) -> dict[str, str]:
+        """The variables that the files give a job, as they are written there."""
         raw: dict[str, Node] = dict(self.variables)
         for node in layers:
             given = node.get("variables")
             if given is not None:
                 raw |= given.entries()
+        values = {name: item.get("value") if item.is_map else item for name, item in raw.items()}
+        return {name: (value.text or "") if value is not None else "" for name, value in values.items()}
+
+    def _variables(self, layers: list[Node], extra: Mapping[str, Value]) -> dict[str, Value]:
+        raw = self.written(layers)
         env: dict[str, Value] = {**_KNOWN, **extra}
         for _ in range(3):
-            for name, item in raw.items():
-                value = item.get("value") if item.is_map else item
-                if value is not None and value.text is not None and name not in extra:
-                    env[name] = compose.interpolate(
-                        value.text, {key: value for key, value in env.items() if key != name}
-                    )
-                elif name not in extra:
-                    env[name] = static("")
+            for name, text in raw.items():
+                if name not in extra:
+                    env[name] = compose.interpolate(text, {key: value for key, value in env.items() if key != name})
         return env
 
     def _job(self, name: str, layers: list[Node], extra: Mapping[str, Value]) -> Machine | None:
-        scripts = [*self._script(layers, "before_script"), *self._script(layers, "script")]
+        scripts = self.script(layers)
         joined = Joined(scripts)
         if not commands.INTERESTING.search(joined.text) and not commands.FOLLOWED.search(joined.text):
             return None
@@ -197,24 +298,55 @@ class Pipeline:
         image_name = _name(image, env)
         service_names = [_name(item, env) for item in services.items()] if services is not None else []
         dind = next((text for text in service_names if "dind" in text), "")
-        engine = _ENGINE.search(image_name) or _ENGINE.search(dind)
-        if engine is not None:
-            box.engine = int(engine[1])
-            node = image if _ENGINE.search(image_name) else services
-            box.engine_line = node.key_line if node is not None else 0
-            box.engine_why = f"{engine[0]} is older than 23.0, where BuildKit became the default"
+        decides = self._engine(box, (image, image_name), (services, dind))
         if not dind and "kaniko" not in image_name and "buildah" not in image_name:
+            here = scripts[0].doc is layers[-1].doc
             box.notes.append(
                 Unresolved(
                     "keeps_cache",
                     "the job has no docker:dind service, so it uses an engine of the runner, which may keep its cache",
-                    layers[-1].key_line,
+                    layers[-1].key_line if here else 0,
                 )
             )
         # the service's engine goes with the job, whoever owns the machine
         box.thrown_away = bool(dind) or _hosted(labels) or "kaniko" in image_name
         box.run(Text(Filled(joined.text), env, ""), joined.place)
+        if decides is not None and box.engine_line:
+            box.sites = [
+                replace(site, buildkit_line=site.line)
+                if site.path != decides.doc.path and site.buildkit_line == box.engine_line
+                else site
+                for site in box.sites
+            ]
         return box
+
+    def _engine(self, box: Machine, image: tuple[Node | None, str], service: tuple[Node | None, str]) -> Node | None:
+        """Tell ``box`` whether the job's client or engine is one that builds with BuildKit; gives what says so.
+
+        A client since 23.0 asks for BuildKit, an older one does what the engine prefers: BuildKit since 23.0.
+        """
+        found = [(int(match[1]), match[0], node) for node, name in (image, service) if (match := _ENGINE.search(name))]
+        if not found:
+            return None
+        version, name, node = max(found, key=lambda item: item[0])
+        if version >= 23:
+            box.hosted_engine = f"{name} is no older than 23.0, where BuildKit became the default"
+        elif _ENGINE.search(image[1]):
+            box.engine, box.engine_line = version, node.key_line if node is not None else 0
+            box.engine_why = f"{name} is older than 23.0, where BuildKit became the default"
+        return node
+
+    def script(self, layers: list[Node]) -> list[Node]:
+        """Lines that one shell runs for a job, ``before_script`` first."""
+        return [*self._script(layers, "before_script"), *self._script(layers, "script")]
+
+    def image(self, layers: list[Node]) -> str:
+        """The image a job runs in, variables filled in as far as they are known."""
+        return _name(self.pick(layers, "image"), self._variables(layers, {}))
+
+    def texts(self) -> list[str]:
+        """The content of every file that was read."""
+        return [self.tree.read(path).decode("utf-8", "replace") for path in sorted(self.loaded)]
 
     def _script(self, layers: list[Node], key: str) -> list[Node]:
         node = self.pick(layers, key)

@@ -82,6 +82,9 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
         if not after.strip() and joint is not None:
             # the last line of a command: the backslash above goes with it
             return Edit(path, Span(starts[number - 2] + joint.start(), start + match.end()), b"")
+        if not after.strip():
+            # a blank line left in folded text would part the command in two
+            return Edit(path, Span(start, start + len(line)), b"")
         return Edit(
             path, Span(start + match.start("lead") + len(match["lead"]), start + match.end() + _blank(after)), b""
         )
