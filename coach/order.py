@@ -47,7 +47,7 @@ _BUILD_OUTPUT = frozenset({"dist", "build", "out", "output", ".output", ".next",
 _EXAMPLES = 3
 _STUB = re.compile(r"\bcargo\s+(?:init|new)\b|\b(?:main|lib)\.rs\b|dummy|\bstub|skeleton", re.I)
 # Tools whose projects keep their own source in src/ beside the manifest.
-_SRC_LAYOUT = frozenset({"cargo", "maven", "gradle", "sbt", "swift"})
+_SRC_LAYOUT = frozenset({"cargo", "maven", "gradle", "sbt"})
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def verdicts(site: Site) -> tuple[Verdict, ...]:
     found: list[Verdict] = []
     for run in site.runs:
         for step in run.steps:
-            if step.action not in (Action.INSTALL, Action.FETCH, Action.BUILD) or step.offline:
+            if step.action not in (Action.INSTALL, Action.FETCH, Action.BUILD) or step.offline or step.nothing:
                 continue
             if _fetched_before(site, run, step, found) or _of_output(run, step, found):
                 continue

@@ -10,7 +10,7 @@ from coach.errors import InputError
 from coach.images import Libc, Role
 from coach.linkage import natives, output_of
 from coach.shipped import Copy, Shipped
-from coach.split.draft import CannotSplitError, Draft, build_name, last_work, plain_words
+from coach.split.draft import CannotSplitError, Draft, build_name, last_work, plain_words, smaller_base
 from coach.split.runtime import runtime_packages
 
 _MOST_SOURCE = 8 * 1024 * 1024
@@ -48,6 +48,9 @@ def program(shipped: Shipped, word: str, workdir: str) -> Draft:
         else:
             raise CannotSplitError(f"where {word} lies in the build stage cannot be told")
     name = str(compiled[0].words[0] or "").rsplit("/", 1)[-1]
+    release = _release_of(shipped, path)
+    if release is not None:
+        return _release(shipped, release)
     linked = natives(site, Copy(stage.head, stage, stage, (path,), path))
     build = build_name(shipped)
     draft = Draft(_home_of(shipped, bool(linked)), last_work(stage), build, build)
@@ -63,7 +66,10 @@ def program(shipped: Shipped, word: str, workdir: str) -> Draft:
         draft.reasons.append(f"only {path} is copied: whatever else it reads at run time must be copied too")
     if doubt:
         draft.reasons.append(f"the repository has {', '.join(doubt)}, which it may read")
-    if linked and name not in ("go", "xx-go"):
+    if name == "swift":
+        folder = posixpath.dirname(path)
+        draft.reasons.append(f"resource bundles ({folder}/*.resources), where packages have any, must be copied as well")
+    elif linked and name not in ("go", "xx-go"):
         draft.reasons.append("shared libraries that it links against beyond the C library must be in the runtime image")
     return draft
 
@@ -74,6 +80,8 @@ def _home_of(shipped: Shipped, linked: bool) -> str:
     assert base is not None
     shell = _needs_shell(shipped)
     release = base.release if base.release in ("bookworm", "trixie") else "trixie"
+    if base.family == "swift":
+        return smaller_base(shipped)  # programs load Swift's own runtime libraries
     if base.role is Role.OS:
         return f"{base.reference.written}:{base.reference.tag or 'latest'}"
     if base.libc is Libc.MUSL:
@@ -101,6 +109,42 @@ def _needs_shell(shipped: Shipped) -> bool:
         return False
     said = start.command or start.entrypoint
     return said is None or plain_words(said.value) is None
+
+
+# ---- releases of Elixir
+
+
+def _release_of(shipped: Shipped, path: str) -> str | None:
+    """The folder of a release whose script ``path`` is: all of it runs, Erlang included."""
+    folder, _, inner = path.rpartition("/bin/")
+    if not folder or "/" in inner or posixpath.basename(posixpath.dirname(folder)) != "rel":
+        return None
+    made = any(command.words[:2] == ("mix", "release") for run in shipped.runs for command in run.script.commands)
+    return folder if made else None
+
+
+def _release(shipped: Shipped, folder: str) -> Draft:
+    build = build_name(shipped)
+    home = _distribution_of(shipped)
+    draft = Draft(home or smaller_base(shipped), last_work(shipped.stage), build, build)
+    draft.take(folder)
+    draft.says = f"The release in {folder} is made as before and copied into {draft.base}, whole."
+    draft.reasons.append(f"only {folder} is copied: what the release reads from elsewhere must be copied too")
+    if home is not None and home.startswith("alpine"):
+        draft.packages += ["libstdc++", "ncurses-libs", "openssl"]
+    elif home is not None:
+        draft.packages += ["libstdc++6", "libncurses6", "openssl", "ca-certificates"]
+        draft.env.append("ENV LANG=C.UTF-8")
+    return draft
+
+
+def _distribution_of(shipped: Shipped) -> str | None:
+    """The distribution that Hex's images name in their tags: a release runs on it without Erlang or Elixir."""
+    base = shipped.base
+    if base is None or base.family != "hexpm":
+        return None
+    found = re.search(r"-(debian|ubuntu|alpine)-([\w.]+(?:-\d+)?)(-slim)?$", base.reference.tag)
+    return f"{found[1]}:{found[2]}{found[3] or ''}" if found else None
 
 
 # ---- what Go sources read
