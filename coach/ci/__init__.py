@@ -131,4 +131,4 @@ def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
     return alike if alike is not None and made.safety is Safety.SHOW else made
 
 
-_SAME = {"gitea": "github", "forgejo": "github"}
+_SAME = {"gitea": "github", "forgejo": "github", "woodpecker": "drone"}

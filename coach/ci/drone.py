@@ -35,13 +35,14 @@ def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
         arch = root.get("platform", "arch") or root.get("labels", "platform")
         if arch is not None and arch.text is not None:
             box.runner, box.runner_line = arch.text, arch.line
-        for step in _steps(root):
+        for step in steps(root):
             _step(box, step)
         found += box.finish()
     return found
 
 
-def _steps(root: Node) -> Iterator[Node]:
+def steps(root: Node) -> Iterator[Node]:
+    """The steps of one pipeline."""
     for key in ("steps", "pipeline"):
         steps = root.get(key)
         if steps is None:
@@ -49,12 +50,22 @@ def _steps(root: Node) -> Iterator[Node]:
         yield from steps.entries().values() if steps.is_map else steps.items()
 
 
-def _step(box: Machine, step: Node) -> None:
-    image, settings = step.get("image"), step.get("settings")
+def script(step: Node) -> list[Node]:
+    """The lines that a step runs."""
+    return jobs.scalars(step.get("commands"))
+
+
+def plugin(step: Node) -> str:
+    """The image of a step that is a plug-in which builds images; "" for any other step."""
+    image = step.get("image")
     name = (image.text or "") if image is not None else ""
-    match = _PLUGIN.search(name)
-    if match is None:
-        jobs.run_lines(box, jobs.scalars(step.get("commands")), jobs.variables(step.get("environment")))
+    return name if _PLUGIN.search(name) else ""
+
+
+def _step(box: Machine, step: Node) -> None:
+    settings, name = step.get("settings"), plugin(step)
+    if not name:
+        jobs.run_lines(box, script(step), _environment(step))
         return
     kaniko = "kaniko" in name
     tool = "kaniko" if kaniko else "docker"
@@ -76,8 +87,17 @@ def _step(box: Machine, step: Node) -> None:
             words.append(("--no-cache", node.key_line))
         if key == "repo" and texts:
             words.append((f"--{'destination' if kaniko else 'tag'}={texts[0][0]}", node.key_line))
-        if kaniko and key == "enable_cache" and node.text == "true":
+        if kaniko and key in ("enable_cache", "cache") and node.text == "true":
             words.append(("--cache=true", node.key_line))
+        if key in ("cache_images", "cache-images"):
+            for text, line in texts:
+                words += [(f"--cache-from={text}", line), (f"--cache-to=type=registry,ref={text},mode=max", line)]
+        if key in FROM_ENV:
+            words += [(f"--build-arg={text}", line) for text, line in texts]
+        if key in ("secrets_from_env", "secrets-from-env"):
+            for text, line in texts:
+                ident, _, variable = text.partition("=")
+                words.append((f"--secret=id={ident},env={variable}", line))
     dry = values.get("dry_run") or values.get("dry-run")
     if not kaniko and not (dry is not None and dry.text == "true"):
         words.append(("--push", step.line))
@@ -86,9 +106,21 @@ def _step(box: Machine, step: Node) -> None:
     call = docker_cli.read(argv)
     if call is not None:
         lines = {number: line for number, (_, line) in enumerate(words)}
-        box.take(call, {}, "", box.path, step.line, step.end_line, lines)
+        box.take(call, _environment(step), "", box.path, step.line, step.end_line, lines)
 
 
+def _environment(step: Node) -> dict[str, Value]:
+    """Variables of a step; those that come from the secret store are known as such."""
+    found = jobs.variables(step.get("environment"))
+    given = step.get("environment")
+    for name, node in given.entries().items() if given is not None and given.is_map else ():
+        if node.get("from_secret") is not None:
+            found[name] = Value(None, f"${name}", f"{name} comes from the secret store", secret=True)
+    return found
+
+
+FROM_ENV = ("build_args_from_env", "build-args-from-env")
+"""Settings that hand variables of the step over as build arguments."""
 _OPTIONS = {
     "file": ("dockerfile",),
     "target": ("target",),

@@ -77,8 +77,10 @@ def add_keys(mapping: Node, entries: Sequence[tuple[str, str | Sequence[str]]], 
 
 
 def _add_to_flow(mapping: Node, entries: Sequence[tuple[str, str | Sequence[str]]]) -> Edit:
-    if any(not isinstance(value, str) or re.search(r"[,{}\[\]]", value) for _, value in entries):
-        entries = [(key, f'"{value}"') for key, value in entries if isinstance(value, str)]
+    if not all(isinstance(value, str) for _, value in entries):
+        raise CannotEditError("it is written in braces on one line")
+    if any(re.search(r"[,{}\[\]]", str(value)) for _, value in entries):
+        entries = [(key, f'"{value}"') for key, value in entries]
     end = mapping.span.end - 1
     doc = mapping.doc
     last = doc.content[:end].rstrip()
