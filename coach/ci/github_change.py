@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from coach.ci import bake, commands, compose, compose_change, github_signing, yamledit
+from coach.ci import bake, commands, compose, compose_change, github_native, github_signing, yamledit
 from coach.ci.commands import Call, Text
 from coach.ci.docker_cli import cache_ref, split_csv
 from coach.ci.github_scope import Scope
@@ -36,7 +36,7 @@ def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
         if isinstance(want, Sign):
             return github_signing.sign(tree, build)
         if isinstance(want, NativeArm):
-            return _native(build)
+            return github_native.spread(tree, build)
     except (CannotEditError, InputError) as error:
         reason = error.says if isinstance(error, InputError) else str(error)
         return Remedy(Safety.SHOW, reasons=(reason,), guidance=_by_hand(build, want))
@@ -574,41 +574,6 @@ def _secret_options(tree: Tree, build: BuildSite, want: SecretArgs, spot: Spot) 
 # -- guidance ------------------------------------------------------------------------------------------------------
 
 
-def _native(build: BuildSite) -> Remedy:
-    file = build.dockerfile or "Dockerfile"
-    target = f"\n          target: {build.target}" if build.target else ""
-    guidance = f"""Build each platform on a machine of its own kind, push by digest, and join the two:
-
-```yaml
-  build:
-    strategy:
-      matrix:
-        include:
-          - {{ platform: linux/amd64, runner: ubuntu-24.04 }}
-          - {{ platform: linux/arm64, runner: ubuntu-24.04-arm }}
-    runs-on: ${{{{ matrix.runner }}}}
-    steps:
-      # checkout, setup-buildx and login as today; setup-qemu is not needed any more
-      - id: build
-        uses: docker/build-push-action@v6
-        with:
-          context: {build.context or "."}
-          file: {file}{target}
-          platforms: ${{{{ matrix.platform }}}}
-          cache-from: type=gha,scope=${{{{ matrix.platform }}}}
-          cache-to: type=gha,mode=max,scope=${{{{ matrix.platform }}}}
-          outputs: type=image,name=<image>,push-by-digest=true,name-canonical=true,push=true
-  # then one job: docker buildx imagetools create -t <image>:<tag> <image>@<digest of amd64> <image>@<digest of arm64>
-```
-
-This takes the place of `{build.path}` line {build.line}."""
-    return Remedy(
-        Safety.SHOW,
-        reasons=("a second job has to join the platforms, which depends on how the image is tagged",),
-        guidance=guidance,
-    )
-
-
 def _by_hand(build: BuildSite, want: Want) -> str:
     where = f"`{build.path}` line {build.line}"
     if isinstance(want, AddCache):
@@ -626,4 +591,55 @@ def _by_hand(build: BuildSite, want: Want) -> str:
             f"After the push at {where}: install cosign, give the job `id-token: write`, and run "
             "`cosign sign --yes <image>@<digest>`."
         )
+    if isinstance(want, NativeArm):
+        return _native_by_hand(build)
     return f"Change the build at {where}."
+
+
+def _native_by_hand(build: BuildSite) -> str:
+    file = build.dockerfile or "Dockerfile"
+    target = f"\n          target: {build.target}" if build.target else ""
+    return f"""Build each platform on a machine of its own kind, push by digest, and join the two:
+
+```yaml
+  build:
+    strategy:
+      matrix:
+        include:
+          - {{ platforms: linux/amd64, runner: ubuntu-24.04 }}
+          - {{ platforms: linux/arm64, runner: ubuntu-24.04-arm }}
+    runs-on: ${{{{ matrix.runner }}}}
+    steps:
+      # checkout, setup-buildx and login as today; setup-qemu is not needed any more
+      - id: build
+        uses: docker/build-push-action@v6
+        with:
+          context: {build.context or "."}
+          file: {file}{target}
+          platforms: ${{{{ matrix.platforms }}}}
+          cache-from: type=gha,scope=${{{{ runner.arch }}}}
+          cache-to: type=gha,mode=max,scope=${{{{ runner.arch }}}}
+          outputs: type=image,name=<image>,push-by-digest=true,name-canonical=true,push=true
+      - run: mkdir -p /tmp/digests && touch "/tmp/digests/${{DIGEST#sha256:}}"
+        env:
+          DIGEST: ${{{{ steps.build.outputs.digest }}}}
+      - uses: actions/upload-artifact@v4
+        with:
+          name: digests-${{{{ runner.arch }}}}
+          path: /tmp/digests/*
+  merge:
+    needs: build
+    runs-on: ubuntu-24.04
+    steps:
+      # login as above
+      - uses: actions/download-artifact@v4
+        with:
+          path: /tmp/digests
+          pattern: digests-*
+          merge-multiple: true
+      - working-directory: /tmp/digests
+        run: docker buildx imagetools create -t <image>:<tag> $(printf '<image>@sha256:%s ' *)
+      # what signs, attests or tests the pushed image comes here
+```
+
+This takes the place of `{build.path}` line {build.line}."""

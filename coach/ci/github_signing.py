@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 
 from coach.ci import yamledit
-from coach.ci.github_spot import Spot, find, insert_steps, mapping, reference, text_of, uses
-from coach.ci.yamldoc import Node
+from coach.ci.github_spot import Spot, find, insert_steps, mapping, reference, text_of, uses, when_pushed
 from coach.ci.yamledit import CannotEditError
 from coach.model import BuildSite, Edit, Remedy, Safety, Tree
 
@@ -39,7 +38,7 @@ def sign(tree: Tree, build: BuildSite) -> Remedy:
     tags = inputs.get("tags")
     if tags is None or tags.text is None:
         raise CannotEditError("the step names no tags")
-    condition = _push_condition(spot, inputs)
+    condition = when_pushed(spot, inputs)
     tag_lines = [line.strip() for line in tags.text.strip().splitlines() if line.strip()]
     comma = any("," in re.sub(r"\$\{\{.*?\}\}", "", line) for line in tag_lines)
     quoted = ["|", *(f"  {line}" for line in tag_lines)] if len(tag_lines) > 1 else [tag_lines[0]]
@@ -75,23 +74,6 @@ def add_id(spot: Spot, identity: str) -> Edit:
     if spot.step.flow or spot.step.entries()["uses"].key is None:
         raise CannotEditError("the step is written in braces on one line")
     return yamledit.add_keys(spot.step, [("id", identity)], "name" if spot.step.get("name") is not None else "uses")
-
-
-def _push_condition(spot: Spot, inputs: Node) -> str:
-    """When the signing step has to run: whenever the image is pushed."""
-    own = text_of(spot.step, "if")
-    push = text_of(inputs, "push").strip()
-    match = re.fullmatch(r"\$\{\{\s*(.*?)\s*\}\}", push, re.S)
-    conditions = []
-    if own:
-        conditions.append(re.sub(r"^\$\{\{\s*(.*?)\s*\}\}$", r"\1", own.strip()))
-    if match is not None:
-        conditions.append(match[1])
-    if len(conditions) > 1:
-        return " && ".join(f"({item})" if "||" in item else item for item in conditions)
-    if conditions and conditions[0].startswith(("!", "*", "&", "'", '"', "{", "[")):
-        return f"${{{{ {conditions[0]} }}}}"
-    return conditions[0] if conditions else ""
 
 
 def _permission(spot: Spot) -> tuple[list[Edit], list[str]]:

@@ -115,3 +115,22 @@ def insert_steps(spot: Spot, steps: Sequence[Sequence[str]], after: bool = False
     for step in steps:
         lines += [indent + line for line in step] + ([""] if spaced else [])
     return yamledit.insert_before(spot.doc, first, lines)
+
+
+def bare(condition: str) -> str:
+    """A condition without the braces that may stand around the whole of it, on one line."""
+    match = re.fullmatch(r"\$\{\{\s*(.*?)\s*\}\}", condition.strip(), re.S)
+    return " ".join((condition if match is None or "}}" in match[1] else match[1]).split())
+
+
+def every(conditions: Sequence[str]) -> str:
+    """All of some bare conditions as the value of an ``if:``, "" for none."""
+    text = " && ".join(f"({item})" if "||" in item and len(conditions) > 1 else item for item in conditions)
+    return f"${{{{ {text} }}}}" if re.match(r"[!*&'\"{\[]", text) else text
+
+
+def when_pushed(spot: Spot, inputs: Node) -> str:
+    """When a step that follows a push has to run, as the value of its ``if:``; "" for always."""
+    push = text_of(inputs, "push").strip()
+    conditions = [bare(text_of(spot.step, "if")), bare(push) if push.startswith("${{") else ""]
+    return every([item for item in conditions if item])
