@@ -118,7 +118,9 @@ def verdicts(site: Site) -> tuple[Verdict, ...]:
     found: list[Verdict] = []
     for run in site.runs:
         for step in run.steps:
-            if step.action not in (Action.INSTALL, Action.FETCH, Action.BUILD) or step.offline or step.nothing:
+            if step.action not in (Action.INSTALL, Action.FETCH, Action.BUILD) or step.offline:
+                continue
+            if step.nothing and step.manager == "go":
                 continue
             if _fetched_before(site, run, step, found) or _of_output(run, step, found):
                 continue

@@ -67,8 +67,8 @@ def program(shipped: Shipped, word: str, workdir: str) -> Draft:
     if doubt:
         draft.reasons.append(f"the repository has {', '.join(doubt)}, which it may read")
     if name == "swift":
-        folder = posixpath.dirname(path)
-        draft.reasons.append(f"resource bundles ({folder}/*.resources), where packages have any, must be copied as well")
+        bundles = posixpath.join(posixpath.dirname(path), "*.resources")
+        draft.reasons.append(f"resource bundles ({bundles}), where packages have any, must be copied as well")
     elif linked and name not in ("go", "xx-go"):
         draft.reasons.append("shared libraries that it links against beyond the C library must be in the runtime image")
     return draft
