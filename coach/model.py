@@ -110,13 +110,15 @@ class Remedy:
 
     ``reasons`` name what has to be looked at (never empty for ``REVIEW``; for ``SHOW``, why no patch is
     written). ``guidance`` is Markdown made for this repository: what the patch does, or, for ``SHOW``,
-    the lines to write by hand. It never holds a secret value.
+    the lines to write by hand. It never holds a secret value. ``rest`` names what the edits leave as it is, and why,
+    one sentence each: then the question keeps its answer, for that part alone, and what follows is guidance.
     """
 
     safety: Safety
     edits: tuple[Edit, ...] = ()
     reasons: tuple[str, ...] = ()
     guidance: str = ""
+    rest: tuple[str, ...] = ()
 
 
 class Kind(StrEnum):

@@ -672,9 +672,10 @@ def cumulative_fix(
 
     ``discover`` gives the sites of a tree, in a stable order; it is called again on every changed tree, so
     targets that share a Dockerfile see each other's changes. ``answers`` gives the answers for one site.
-    A fix is dropped, with a note, when its probe does not answer another way afterwards or when a target
-    could no longer be read. ``printable`` leaves out what could not be printed without a secret; ``choose``
-    may take a fix in part, which is then no longer held to change its probe's answer. Nothing is written.
+    A fix is dropped, with a note, when its probe does not answer another way afterwards (unless it says what it
+    leaves as it is) or when a target could no longer be read. ``printable`` leaves out what could not be printed
+    without a secret; ``choose`` may take a fix in part, which is then no longer held to change its probe's answer.
+    Nothing is written.
     """
     course = tuple(lessons)
     pile = _Pile(tree, discover)
@@ -709,7 +710,7 @@ def cumulative_fix(
         sites = pile.lay(target, finding, whole)
         if sites is None:
             return False
-        if not _answers_otherwise(site, sites[target], chart, course, skill, finding):
+        if not finding.remedy.rest and not _answers_otherwise(site, sites[target], chart, course, skill, finding):
             pile.drop(target, finding, f"{finding.node} would answer the same after it")
             return False
         part = choose(target, finding, before, whole)

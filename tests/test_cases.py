@@ -5,7 +5,8 @@ A case is ``tests/cases/<node>/<case>/``: ``repo/`` (real files), ``expect.toml`
 
 expect.toml: ``choice`` ("unknown" for none), ``certainty``, ``evidence`` (places that must be cited), ``safety`` of the
 remedy ("" for none), ``dockerfile``/``context``/``target`` to narrow, ``after`` (the choice after the patch, when it is
-not simply another one), ``twins = false`` where CRLF would change what the files mean.
+not simply another one), ``rest`` (for a patch that mends only a part: the lines, as they were, that it leaves),
+``twins = false`` where CRLF would change what the files mean.
 """
 
 from __future__ import annotations
@@ -184,11 +185,32 @@ def test_after_the_patch_the_probe_answers_the_other_way_and_nothing_more_is_off
     _, _, remedy = case.remedy(tree)
     assert remedy is not None
 
-    _, again, second = case.remedy(patched(tree, remedy))
+    site, again, second = case.remedy(patched(tree, remedy))
 
-    assert again.choice != case.fixed_choice(), again
     assert again.choice == case.expect.get("after", again.choice)
-    assert second is None
+    if case.expect.get("rest"):
+        _only_the_rest(case, remedy, site, again, second)
+    else:
+        assert not remedy.rest
+        assert again.choice != case.fixed_choice(), again
+        assert second is None
+
+
+def _only_the_rest(case: Case, remedy: Remedy, after: Site, again: Answer, second: Remedy | None) -> None:
+    """What a patch leaves is named, is all that is cited afterwards, and gets guidance alone."""
+    rest = case.expect["rest"]
+    assert [says.partition(":")[0] for says in remedy.rest] == [f"line {line}" for line in rest]
+    assert all(says in remedy.guidance for says in remedy.rest)
+    before, cited = case.site(case.tree()), case.probe(case.tree())[1].evidence
+    kept = [before.dockerfile.text(line) for line in rest]
+    assert again.choice == case.fixed_choice()
+    assert {item.line for item in cited} > set(rest)
+    found = [after.dockerfile.text(item.line) for item in again.evidence]
+    assert set(kept) <= set(found)
+    assert len(found) < len(cited)
+    assert second is not None
+    assert second.safety is Safety.SHOW
+    assert not second.edits
 
 
 @every_patch
@@ -238,8 +260,12 @@ def test_line_ends_do_not_change_the_answer(case: Case, change: str) -> None:
     assert [(item.path, item.line) for item in answer.evidence] == [(item.path, item.line) for item in plain.evidence]
     if remedy is not None and remedy.edits:
         after = patched(twin, remedy)
-        _, again, _ = case.remedy(after)
-        assert again.choice != case.fixed_choice()
+        _, again, second = case.remedy(after)
+        if case.expect.get("rest"):
+            assert second is not None
+            assert not second.edits
+        else:
+            assert again.choice != case.fixed_choice()
         if change == "crlf":
             for path, before in originals(twin, remedy).items():
                 if before is not None and b"\r\n" in before:

@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"hoist", "steps", "ci", "layers", "buildlog", "rawlog"},
     {"site"},
     {"targets", "order", "platforms", "leaks", "shipped", "cache_needs", "replay", "verify", "misses"},
-    {"junk", "reorder", "linkage", "cache_edits"},
+    {"junk", "reorder", "movable", "linkage", "cache_edits"},
     {"split"},
     {"lessons"},
     {"session", "gates"},

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from coach import hoist
-from coach.errors import CoachError
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.movable import movable
 from coach.order import Culprit, Verdict, verdicts
-from coach.reorder import CannotReorderError, plan
 from coach.site import Site
 from coach.steps import Action
 
@@ -97,20 +96,27 @@ def _cite(site: Site, wrong: list[Verdict]) -> list[Evidence]:
 
 
 def remedy(site: Site, answer: Answer) -> Remedy | None:
-    """Manifests first, then the install, then the source; ``show`` where the order cannot be changed by a patch."""
+    """Manifests first, then the install, then the source. What no patch can move is told, with the reason.
+
+    Where only some of the installs can be moved, the rest still stand too low: the answer stays, and is theirs alone.
+    """
     if answer.choice != "no":
         return None
     wrong = [verdict for verdict in verdicts(site) if verdict.wrong]
-    try:
-        made = plan(site, wrong)
-        if probe(site.after(made.edits)).choice == "no":
-            raise CannotReorderError("the order would still be wrong after the change")
-    except CannotReorderError as error:
-        return Remedy(Safety.SHOW, reasons=(str(error),), guidance=_sketch(site, wrong))
-    except CoachError as error:
-        return Remedy(Safety.SHOW, reasons=(error.says,), guidance=_sketch(site, wrong))
-    guidance = " ".join(dict.fromkeys(made.says)) or "The source is copied below the install."
-    return Remedy(made.safety, tuple(made.edits), tuple(made.reasons), guidance)
+    found = movable(site, wrong)
+    alike = found.made is None and len({left.why for left in found.left}) == 1
+    stays = tuple(
+        dict.fromkeys(left.why if alike else f"line {left.verdict.run.line}: {left.why}" for left in found.left)
+    )
+    by_hand = _sketch(site, [left.verdict for left in found.left])
+    if found.made is None:
+        return Remedy(Safety.SHOW, reasons=stays, guidance=by_hand)
+    done = " ".join(dict.fromkeys(found.made.says)) or "The source is copied below the install."
+    if not stays:
+        return Remedy(found.made.safety, tuple(found.made.edits), tuple(found.made.reasons), done)
+    listed = "\n".join(f"- {why}" for why in stays)
+    guidance = f"{done}\n\nOther installs keep their place, and this question its answer:\n\n{listed}\n\n{by_hand}"
+    return Remedy(found.made.safety, tuple(found.made.edits), tuple(found.made.reasons), guidance, stays)
 
 
 def _sketch(site: Site, wrong: list[Verdict]) -> str:
