@@ -1,16 +1,21 @@
-"""Buildkite: ``.buildkite/*.yml`` (buildkite.com/docs/pipelines/configure/step-types, read 2026-11)."""
+"""Buildkite: ``.buildkite/*.yml``.
+
+Language: buildkite.com/docs/pipelines/configure/step-types; options of the plugin that builds:
+github.com/buildkite-plugins/docker-compose-buildkite-plugin README (both read 2026-11).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
-from coach.ci import compose, jobs
+from coach.ci import compose, docker_cli, jobs
 from coach.ci.docker_cli import Arg, Flag, Invocation
 from coach.ci.machine import Machine
 from coach.ci.nouns import WORKSPACE, Discovery, Value, static
 from coach.ci.yamldoc import Doc, Node
-from coach.model import BuildSite, Tree, Unresolved
+from coach.model import BuildSite, CacheRef, Tree, Unresolved
 
 _NAME = re.compile(r"^\.?buildkite/[^/]*\.ya?ml$|^\.buildkite/pipelines?/[^/]*\.ya?ml$")
 _KNOWN = {
@@ -26,10 +31,16 @@ def read(tree: Tree) -> Discovery:
 
 def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
     found: list[BuildSite] = []
+    for step in steps(doc):
+        found += _step(tree, doc, step)
+    return found
+
+
+def steps(doc: Doc) -> Iterator[Node]:
+    """Every step that runs something."""
     for step in jobs.walk(doc.root):
         if any(step.get(key) is not None for key in ("command", "commands", "plugins")):
-            found += _step(tree, doc, step)
-    return found
+            yield step
 
 
 def _step(tree: Tree, doc: Doc, step: Node) -> list[BuildSite]:
@@ -43,21 +54,49 @@ def _step(tree: Tree, doc: Doc, step: Node) -> list[BuildSite]:
         Unresolved("keeps_cache", "an agent of Buildkite may keep its engine's cache", box.runner_line or step.line)
     )
     env = {**_KNOWN, **jobs.variables(doc.root.get("env")), **jobs.variables(step.get("env"))}
-    jobs.run_lines(box, jobs.scalars(step.get("commands"), step.get("command")), env)
+    jobs.run_lines(box, script(step), env)
+    for given in compose_plugins(step):
+        _compose(box, given, step, env)
+    return box.finish()
+
+
+def script(step: Node) -> list[Node]:
+    """The lines that a step runs."""
+    return jobs.scalars(step.get("commands"), step.get("command"))
+
+
+def compose_plugins(step: Node) -> Iterator[Node]:
+    """The options of each use of the docker-compose plugin that builds."""
     plugins = step.get("plugins")
     for holder in plugins.items() if plugins is not None else ():
         for name, given in holder.entries().items():
             if name.partition("#")[0].endswith("docker-compose") and given.is_map and given.get("build") is not None:
-                _compose(box, given, step, env)
-    return box.finish()
+                yield given
 
 
 def _compose(box: Machine, given: Node, step: Node, env: dict[str, Value]) -> None:
     config = given.get("config")
     files = config.texts() if config is not None else []
     flags = tuple(Flag("file", Arg(static(text), text), 0, 0) for text, _ in files)
-    services = tuple(Arg(static(text), text) for text, _ in given.get("build").texts())  # type: ignore[union-attr]
-    call = Invocation("compose", "compose", positionals=services, globals=flags, subcommand="build")
     place = box.place(box.path, given.key_line, step.end_line, "")
+    driver = given.get("builder", "driver")
+    if driver is not None and driver.text is not None:
+        place.driver = driver.text
     pushed = given.get("push") is not None or given.get("image-repository") is not None
-    box.add([replace(site, push=True) if pushed else site for site in compose.called(place, call, env, {})])
+    off = given.get("no-cache")
+    for service, _ in given.get("build").texts():  # type: ignore[union-attr]
+        word = Arg(static(service), service)
+        call = Invocation("compose", "compose", positionals=(word,), globals=flags, subcommand="build")
+        made = compose.called(place, call, env, {})
+        came, goes = (_caches(given.get(key), service) for key in ("cache-from", "cache-to"))
+        made = [replace(site, cache_from=came or site.cache_from, cache_to=goes or site.cache_to) for site in made]
+        if off is not None and off.text == "true":
+            made = [replace(site, no_cache=True, no_cache_line=off.key_line) for site in made]
+        box.add([replace(site, push=True) if pushed else site for site in made])
+
+
+def _caches(given: Node | None, service: str) -> tuple[CacheRef, ...]:
+    """What ``service:CACHE-SPEC`` entries say about one service."""
+    specs = [(text.partition(":"), line) for text, line in given.texts()] if given is not None else []
+    refs = [docker_cli.cache_ref(spec, line) for (name, _, spec), line in specs if name == service]
+    return tuple(ref for ref in refs if ref is not None)
