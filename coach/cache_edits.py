@@ -118,7 +118,7 @@ def _hold(site: Site, made: Plan, one: Seen, need: Need) -> None:
     planned = _planned(made, one)
     planned.why.append(f"`{need.step.label}`")
     if need.standing is Standing.BARE:
-        optional = [cache for cache in need.step.caches if cache.role == "compile"]
+        optional = [cache for cache in need.step.caches if cache.role in {"compile", "objects"}]
         for cache in (*need.missing, *optional):
             _add(site, made, planned, need.step, cache, required=cache in need.missing)
     if need.step.via:

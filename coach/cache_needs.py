@@ -35,7 +35,8 @@ class Need:
     """One language-level step of a reachable stage and how it stands. ``missing`` are its caches without a mount.
 
     ``mount`` is the cache mount that holds it, or a misplaced one. ``reason`` says why
-    it is unsure or exempt; ``line`` is where the command stands in the Dockerfile.
+    it is unsure or exempt; ``line`` is where the command stands in the Dockerfile. With ``compiles`` nothing is
+    downloaded, and the cache is that of the compiler.
     """
 
     run: Run
@@ -46,6 +47,7 @@ class Need:
     mount: Mount | None = None
     reason: str = ""
     line: int = 0
+    compiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,16 +189,35 @@ def _judge(site: Site, one: Seen, step: PackageStep, files: Mapping[str, str], e
     required = tuple(cache for cache in step.caches if cache.role in {"download", "shared"})
     if not required:
         return Need(run, step, Standing.EXEMPT, reason="what it downloads is what the program runs with")
-    if step.nothing:
-        return Need(run, step, Standing.EXEMPT, reason=step.nothing)
-    if step.vendored:
-        return Need(run, step, Standing.EXEMPT, reason="its dependencies are vendored")
-    if step.offline and not _fed(step, required, earlier):
-        return Need(run, step, Standing.EXEMPT, reason="it downloads nothing")
-    if any(_brought(cache.path, step.directory, files) for cache in required):
-        return Need(run, step, Standing.EXEMPT, reason="its packages come with the repository")
     if _other_branch(one, step, files):
         return Need(run, step, Standing.EXEMPT, reason="its lockfile is not there, so this branch does not run")
+    exempt = _downloads_nothing(step, required, files, earlier)
+    if exempt:
+        required = tuple(cache for cache in step.caches if cache.role == "objects")
+        if not required:
+            return Need(run, step, Standing.EXEMPT, reason=exempt)
+    need = _held(site, one, step, required, earlier)
+    return replace(need, compiles=True) if exempt else need
+
+
+def _downloads_nothing(
+    step: PackageStep, required: Sequence[CacheDir], files: Mapping[str, str], earlier: Sequence[Need]
+) -> str:
+    """Why ``step`` downloads no package at all; "" where it may."""
+    if step.nothing:
+        return step.nothing
+    if step.vendored:
+        return "its dependencies are vendored"
+    if step.offline and not _fed(step, required, earlier):
+        return "it downloads nothing"
+    if any(_brought(cache.path, step.directory, files) for cache in required):
+        return "its packages come with the repository"
+    return ""
+
+
+def _held(site: Site, one: Seen, step: PackageStep, required: Sequence[CacheDir], earlier: Sequence[Need]) -> Need:
+    """How the mounts of a RUN hold the caches that ``step`` has to have."""
+    run = one.run
     targets = list(mounted(run))
     missing: list[CacheDir] = []
     holder: Mount | None = None
@@ -208,7 +229,7 @@ def _judge(site: Site, one: Seen, step: PackageStep, files: Mapping[str, str], e
     if not missing:
         standing = Standing.FOUGHT if step.fights else Standing.HELD
         return Need(run, step, standing, fights=step.fights, mount=holder, reason=_elsewhere(site, one, step, required))
-    compiled = [cache for cache in step.caches if cache.role == "compile"]
+    compiled = [cache for cache in step.caches if cache.role in {"compile", "objects"}]
     for target, mount in targets:
         if target is not None and any(holds(target, cache) for cache in compiled) and not _in_a_mount(missing, earlier):
             says = f"its mount keeps what is compiled, but not {missing[0].path or 'the packages'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from pathlib import Path
 
@@ -285,7 +286,8 @@ def check_spans(made: Dockerfile) -> None:
     for each in made.instructions:
         whole = made.line_span(each.line, each.end_line)
         assert end <= whole.start <= each.span.start <= each.span.end <= whole.end
-        assert each.span.end == whole.start + len(raw(made, whole).rstrip(b"\r\n"))
+        # its last line's end only: a blank line after a backslash belongs to the instruction
+        assert each.span.end == whole.start + len(re.sub(rb"\r*\n?\Z", b"", raw(made, whole)))
         end = whole.end
         for part in (each, each.child):
             if part is None:

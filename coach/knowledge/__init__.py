@@ -48,7 +48,8 @@ words may stand anywhere and the first rule that fits counts; ``otherwise`` is t
 ``[[cache]]``: ``paths``, in order of precedence: the first whose ``$VARIABLES`` are all set wins, the last needs none;
 ``~`` is the home directory. ``root`` replaces the last one for root. ``flags`` are options that name the directory.
 ``role``: ``download`` (only read while installing), ``shared`` (later commands of the tool read it again), ``compile``
-(compiled objects; never required), ``live`` (the program itself reads it when it runs, so it is never mounted).
+(compiled objects; never required), ``objects`` (the like, and worth a mount where nothing is downloaded), ``live`` (the
+program itself reads it when it runs, so it is never mounted).
 ``mount``: subdirectories to mount where the directory also holds what must stay. ``covers``: subdirectories whose mount
 is enough; ``also``: other directories (with ``$VARIABLES`` and wildcards) whose mount is enough. ``actions``: the
 actions that use it (default: all). ``live_env``, ``live_flags``, ``live_files``, ``not_live_files``: environment
@@ -73,7 +74,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 ACTIONS = ("fetch", "install", "named", "tool", "build", "os")
-ROLES = ("download", "shared", "compile", "live")
+ROLES = ("download", "shared", "compile", "objects", "live")
 
 
 class KnowledgeError(Exception):

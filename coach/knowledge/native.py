@@ -30,7 +30,7 @@ def names(kind: str) -> frozenset[str]:
 
 @cache
 def compiled(kind: str) -> Mapping[str, Compiled]:
-    """Packages that need a compiler when they are installed: ``python`` or ``go``."""
+    """Packages that need a compiler when they are installed: ``python``, ``go`` or ``ruby``."""
     return {
         name: Compiled(name, tuple(entry.get("build", ())), tuple(entry.get("run", ())), entry["source"])
         for name, entry in _table("compiled.toml").get(kind, {}).items()

@@ -41,8 +41,8 @@ def _held(site: Site, found: Survey) -> Answer:
     doubts += [site.cite(run.line, "this script could not be read to its end") for run in found.unread]
     answer = likely if doubts else certain
     if held:
-        evidence = [_at(site, need, f"`{need.step.label}` keeps its packages in a cache mount") for need in held]
-        return answer("yes", "every step that downloads packages keeps them in a cache mount", *evidence, *doubts)
+        evidence = [_at(site, need, f"`{need.step.label}` keeps {_what(need)} in a cache mount") for need in held]
+        return answer("yes", "every step that has a package cache keeps it in a cache mount", *evidence, *doubts)
     exempt = found.standing(Standing.EXEMPT)
     if exempt:
         evidence = [_at(site, need, f"`{need.step.label}`: {need.reason}") for need in exempt]
@@ -64,9 +64,9 @@ def _against(site: Site, need: Need) -> list[Evidence]:
     found: list[Evidence] = []
     if need.standing is Standing.BARE:
         cache = need.missing[0]
-        place = f"keeps its packages in {cache.path}" if cache.path else "keeps its packages below its user's home"
+        place = f"keeps {_what(need)} in {cache.path}" if cache.path else f"keeps {_what(need)} below its user's home"
         moved = f" ({cache.why})" if cache.path and cache.moved_by else ""
-        if need.step.offline:
+        if need.step.offline and not need.compiles:
             says = (
                 f"{label} reads {cache.path or 'the cache'} offline, but what was fetched lies in another RUN's mount"
             )
@@ -93,6 +93,10 @@ def _against(site: Site, need: Need) -> list[Evidence]:
     return found
 
 
+def _what(need: Need) -> str:
+    return "what it compiles" if need.compiles else "its packages"
+
+
 def _at(site: Site, need: Need, says: str) -> Evidence:
     """The RUN, from its first line to the one on which the command stands."""
     return site.cite(need.run.line, says, max(need.line, need.run.line))
@@ -108,14 +112,15 @@ def _line_at(site: Site, byte: int) -> int:
 
 
 def _summary(bad: tuple[Need, ...]) -> str:
-    bare = [need for need in bad if need.standing is Standing.BARE and not need.step.offline]
-    lost = [need for need in bad if need.standing is Standing.BARE and need.step.offline]
+    bare = [need for need in bad if need.standing is Standing.BARE and (need.compiles or not need.step.offline)]
+    lost = [need for need in bad if need.standing is Standing.BARE and need not in bare]
     if lost and not bare:
         return f"`{lost[0].step.label}` works offline without the cache mount that its packages were fetched into"
     if bare:
         names = list(dict.fromkeys(f"`{need.step.label}`" for need in bare))
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        verb = "downloads" if len(names) == 1 else "download"
+        verb = "compile" if all(need.compiles for need in bare) else "download"
+        verb += "s" if len(names) == 1 else ""
         return f"{', '.join(names[:3])}{more} {verb} every package again whenever the layer is rebuilt"
     return f"`{bad[0].step.label}` has a cache mount, but {bad[0].fights[0].why}"
 
