@@ -402,6 +402,23 @@ class Project:
         return refs
 
 
+def target_of(tree: Tree, build: BuildSite) -> Target | None:
+    """The target that a build site stands for, when it is the only one written at its line."""
+    path, line = (build.defined_in, build.defined_line) if build.defined_in else (build.path, build.line)
+    try:
+        project = Project(tree, (path,), {})
+    except InputError:
+        return None
+    found = [target for target in project.targets.values() if (target.path, target.line) == (path, line)]
+    return found[0] if len(found) == 1 else None
+
+
+def written(tree: Tree, build: BuildSite, key: str) -> tuple[str, int] | None:
+    """File and line of the attribute that decides ``key`` for a build, an inherited one too."""
+    target = target_of(tree, build)
+    return target.places.get(key) if target is not None else None
+
+
 def _lay(target: Target, values: Mapping[str, object], places: Mapping[str, tuple[str, int]]) -> None:
     """Lay values over a target as bake does: maps are merged, everything else is replaced."""
     for key, value in values.items():

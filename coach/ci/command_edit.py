@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coach.ci import commands
+from coach.ci import commands, compose_change
 from coach.ci.commands import Call, Filled, Text
 from coach.ci.docker_cli import Flag, Invocation
 from coach.ci.nouns import AddCache, SecretArgs, Value, Want
@@ -297,6 +297,7 @@ def in_nodes(
     fill: Callable[[str], Filled] = Filled,
     env: Mapping[str, Value] | None = None,
     encode: Callable[[str], str] = lambda text: text,
+    verb: str = "build",
 ) -> tuple[Command, Node]:
     """The command of ``build`` among scalars that one shell runs, and the scalar. Raises ``CannotEditError``."""
     if build.path not in {node.doc.path for node in nodes}:
@@ -311,7 +312,7 @@ def in_nodes(
     def line(index: int) -> int:
         return joined.place(index)[1]
 
-    call = pick(commands.calls(tree, Text(filled, env or {}, ""), follow=False), build, line)
+    call = pick(commands.calls(tree, Text(filled, env or {}, ""), follow=False), build, line, verb)
     source, _ = joined.find(call.at)
     node = source.node
     if not node.style and _in_flow(node):
@@ -326,12 +327,12 @@ def _in_flow(node: Node) -> bool:
     return after.startswith((b",", b"]", b"}")) and before.endswith((b"[", b",", b":"))
 
 
-def pick(calls: Sequence[Call], build: BuildSite, line: Callable[[int], int]) -> Call:
+def pick(calls: Sequence[Call], build: BuildSite, line: Callable[[int], int], verb: str = "build") -> Call:
     """The build command at ``build.line``. Raises ``CannotEditError`` when there is none, or more than one."""
     found = [
         call
         for call in calls
-        if call.invocation.verb == "build" and line(call.at) <= build.line <= line(max(call.at, call.till - 1))
+        if call.invocation.verb == verb and line(call.at) <= build.line <= line(max(call.at, call.till - 1))
     ]
     if not found:
         raise CannotEditError(NOT_FOUND)
@@ -519,15 +520,23 @@ def scripted(
     """
     if not isinstance(want, AddCache | SecretArgs):
         return None
+    if build.defined_in and isinstance(want, SecretArgs):
+        return compose_change.secret_args(tree, build, want)
+    if build.defined_in and build.tool != "bake":
+        raise CannotEditError(f"a cache that {build.defined_in} names is asked for on every machine that reads it")
     why: CannotEditError | None = None
     for nodes in groups:
         try:
-            command, node = in_nodes(tree, build, nodes, fill, encode=encode)
+            command, node = in_nodes(
+                tree, build, nodes, fill, encode=encode, verb="bake" if build.tool == "bake" else "build"
+            )
         except CannotEditError as error:
             why = error if why is None or str(why) == NOT_FOUND else why
             continue
         if isinstance(want, SecretArgs):
             return handed_over(build, want, secrets(command, build, want.names, exported))
+        if build.tool == "bake":
+            return _baked(tree, command, build, want, outlives, node)
         return kept(command, build, want, outlives, node)
     raise why or CannotEditError(NOT_FOUND)
 
@@ -538,16 +547,44 @@ def kept(command: Command, build: BuildSite, want: AddCache, outlives: bool, nod
     exported = next((ref.attrs.get("ref", ref.type) for ref in build.cache_to if ref.type != "inline"), "")
     if not place and not exported:
         raise CannotEditError("where the image is pushed, beside which a cache could lie, is not written at the build")
-    edits: list[Edit] = []
-    more: list[str] = []
-    reasons = why_registry(exported or place)
-    chosen = re.search(r"\bbuildx\s+create\b[^\n;&|]*\s--use\b", command.text[: command.invocation.start])
-    if build.driver in ("", "docker") and chosen is None:
-        edits.append(command.before(NAMED_BUILDER if outlives else BUILDER, node))
-        reasons += ("the build moves from the engine's builder to one of its own, made by docker's buildx plug-in",)
-        more = ["--builder ci"] if outlives else []
+    edits, more, reasons = _builder(command, build, outlives, node)
     edits += cache(command, build, place, more)
+    reasons = (*why_registry(exported or place), *reasons)
     return Remedy(Safety.REVIEW, tuple(edits), reasons, says_kept(build, exported or place))
+
+
+def _baked(tree: Tree, command: Command, build: BuildSite, want: AddCache, outlives: bool, node: Node | None) -> Remedy:
+    """The bake command with a registry cache for one target: the file itself is read on other machines, too."""
+    from coach.ci import bake
+
+    target = bake.target_of(tree, build)
+    if target is None or build.cache_from or build.cache_to:
+        raise CannotEditError("the caches of the target come from the bake file and the command together")
+    repository = next((found for tag in build.tags if (found := repository_of(tag)) and "/" in found), "")
+    if not build.push or not repository or not _PLAIN.fullmatch(repository) or "$" in repository:
+        raise CannotEditError("where the image is pushed, beside which a cache could lie, is not written at the target")
+    place = f"{repository}:buildcache{f'-{want.scope}' if want.scope else ''}"
+    came, goes = registry_cache(place)
+    edits, more, reasons = _builder(command, build, outlives, node)
+    options = [*more, f"--set {target.name}.cache-from={came}", f"--set {target.name}.cache-to={goes}"]
+    return Remedy(
+        Safety.REVIEW,
+        (*edits, command.insert(options)),
+        (*why_registry(place), *reasons),
+        says_kept(build, place),
+    )
+
+
+def _builder(
+    command: Command, build: BuildSite, outlives: bool, node: Node | None
+) -> tuple[list[Edit], list[str], tuple[str, ...]]:
+    """What makes a builder that can export a cache, the options that choose it, and why."""
+    chosen = re.search(r"\bbuildx\s+create\b[^\n;&|]*\s--use\b", command.text[: command.invocation.start])
+    if build.driver not in ("", "docker") or chosen is not None:
+        return [], [], ()
+    why = "the build moves from the engine's builder to one of its own, made by docker's buildx plug-in"
+    edit = command.before(NAMED_BUILDER if outlives else BUILDER, node)
+    return [edit], ["--builder ci"] if outlives else [], (why,)
 
 
 def says_kept(build: BuildSite, place: str) -> str:

@@ -7,7 +7,7 @@ from coach.ci.nouns import AddCache, SecretArgs, Want
 from coach.ci.yamldoc import Doc, Node
 from coach.ci.yamledit import CannotEditError
 from coach.errors import InputError
-from coach.model import BuildSite, Edit, Remedy, Safety, Tree
+from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
 
 
 def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
@@ -78,7 +78,9 @@ def secret_args(tree: Tree, build: BuildSite, want: SecretArgs) -> Remedy:
     """Arguments of a service become secrets that are read from the environment."""
     path, line = (build.defined_in, build.defined_line) if build.defined_in else (build.path, build.line)
     if not path.endswith((".yml", ".yaml")):
-        raise CannotEditError(f"the arguments are written in {path}")
+        from coach.ci import bake_change
+
+        return bake_change.secret_args(tree, build, want)
     doc, service, node = find(tree, path, line)
     args = node.get("args") if node.is_map else None
     if args is None or args.key is None:
@@ -98,20 +100,20 @@ def secret_args(tree: Tree, build: BuildSite, want: SecretArgs) -> Remedy:
         edits.append(yamledit.delete_lines(doc, item.key_line if args.is_map else item.line, item.end_line))
     if not sources:
         raise CannotEditError("the arguments are not written at the service itself")
-    if node.get("secrets") is not None or doc.root.get("secrets") is not None:
-        raise CannotEditError("the file has secrets already, which the new ones have to fit")
     if kept == 0:
         edits = [yamledit.delete_lines(doc, args.key_line, args.end_line)]
         if len(node.entries()) == 1:
             raise CannotEditError("the service's build says nothing else")
     step = _step(service)
+    listed = node.get("secrets")
     indent = " " * args.key_column
-    lines = [f"{indent}secrets:", *(f"{indent}{step}- {ident}" for ident in sources.values())]
-    edits.append(yamledit.insert_before(doc, args.key_line, lines))
-    top = ["", "secrets:"]
-    for name, ident in sources.items():
-        top += [f"{step}{ident}:", f"{step}{step}environment: {name}"]
-    edits.append(yamledit.insert_after(doc, len(doc.content.rstrip(b"\n").split(b"\n")), top))
+    if listed is None:
+        lines = [f"{indent}secrets:", *(f"{indent}{step}- {ident}" for ident in sources.values())]
+        edits.append(yamledit.insert_before(doc, args.key_line, lines))
+    else:
+        yamledit.own(listed, service.line, service.end_line)
+        edits.append(_append(listed, list(sources.values())))
+    edits.append(_declare(doc, sources, step))
     names = ", ".join(sources)
     return Remedy(
         Safety.REVIEW,
@@ -119,6 +121,32 @@ def secret_args(tree: Tree, build: BuildSite, want: SecretArgs) -> Remedy:
         (f"the Dockerfile has to read {names} from a secret mount",),
         f"`{path}` hands over {names} as a secret, which no layer and no history keeps.",
     )
+
+
+def _append(listed: Node, values: list[str]) -> Edit:
+    """More items of a list."""
+    items = list(listed.items())
+    if not listed.is_list or not items:
+        raise CannotEditError("the service's secrets are no list")
+    last = items[-1]
+    if listed.flow:
+        return Edit(listed.doc.path, Span(last.span.end, last.span.end), "".join(f", {v}" for v in values).encode())
+    return yamledit.insert_after(listed.doc, last.end_line, [f"{yamledit.item_indent(last)}- {v}" for v in values])
+
+
+def _declare(doc: Doc, sources: dict[str, str], step: str) -> Edit:
+    """Secrets of the file that are read from variables of the same name."""
+    known = doc.root.get("secrets")
+    if known is not None:
+        if any(known.get(ident) is not None for ident in sources.values()):
+            raise CannotEditError("the file has a secret of that name already")
+        return yamledit.add_keys(
+            known, [(ident, ["", f"{step}environment: {name}"]) for name, ident in sources.items()]
+        )
+    top = ["", "secrets:"]
+    for name, ident in sources.items():
+        top += [f"{step}{ident}:", f"{step}{step}environment: {name}"]
+    return yamledit.insert_after(doc, len(doc.content.rstrip(b"\n").split(b"\n")), top)
 
 
 def _named(item: Node, mapping: bool) -> tuple[str, str]:

@@ -41,6 +41,14 @@ def _says(build: BuildSite, want: Want) -> str:
     where = f"`{build.path}` line {build.line}"
     if isinstance(want, AddCache):
         suffix = f"-{want.scope}" if want.scope else ""
+        if build.defined_in.endswith((".yml", ".yaml")):
+            ref, file = f"type=registry,ref=<image>:buildcache{suffix}", build.defined_in
+            return (
+                f"A cache named in {file} is asked for on every machine that reads it; name it where {where} calls the "
+                f"build instead, on a `docker-container` builder:\n\n```sh\ndocker buildx bake -f {file} --load "
+                f"--set '<service>.cache-from={ref}' --set '<service>.cache-to={ref},mode=max' <service>\n```\n\n"
+                f"{_MOUNTS}"
+            )
         return (
             f"Give the build at {where} a cache that outlives the job: build with `docker buildx build` on a "
             f"`docker-container` builder and add `--cache-from type=registry,ref=<image>:buildcache{suffix}` and "

@@ -17,6 +17,9 @@ _LISTED = re.compile(
     rb"[\"']--no-cache(?:=true)?[\"']\s*,\s*|,\s*[\"']--no-cache(?:=true)?[\"']"
     rb"|,[ \t]*--no-cache(?:=true)?(?=[ \t]*[,\]])|(?<=\[)[ \t]*--no-cache(?:=true)?[ \t]*,[ \t]*"
 )
+_INLINE = re.compile(
+    rb",\s*[\"']?no[-_]?cache[\"']?\s*[:=]\s*true(?=\s*[,}])|(?<=\{)\s*[\"']?no[-_]?cache[\"']?\s*[:=]\s*true\s*,", re.I
+)
 _OFF = re.compile(rb"(?P<head>DOCKER_BUILDKIT[\"']?\s*[:=]\s*[\"']?)(?P<value>0|false)(?=[\"'\s\\;&|}),]|$)", re.I)
 _VERSION_ONE = re.compile(rb"\bdocker-compose(?=[ \t])(?![ \t]*\.ya?ml)")
 _PLAIN_BUILD = re.compile(rb"\bdocker[ \t]+(?:image[ \t]+|builder[ \t]+)?build\b")
@@ -25,8 +28,13 @@ _PLAIN_BUILD = re.compile(rb"\bdocker[ \t]+(?:image[ \t]+|builder[ \t]+)?build\b
 def drop_no_cache(tree: Tree, build: BuildSite) -> Remedy:
     """Take ``--no-cache`` or ``no-cache: true`` out of the line that holds it."""
     found = _no_cache(tree, build.path, build.no_cache_line or build.line)
-    if found is None and build.defined_in:
-        found = _no_cache_in_block(tree, build.defined_in, build.defined_line)
+    if found is None and (build.defined_in or build.system in ("bake", "compose")):
+        found = _no_cache_in_block(tree, build.defined_in or build.path, build.defined_line or build.line)
+    if found is None and (build.defined_in or build.path).endswith((".hcl", ".json")):
+        from coach.ci import bake
+
+        inherited = bake.written(tree, build, "no-cache")
+        found = _no_cache(tree, *inherited) if inherited is not None else None
     where = f"`{build.path}` line {build.no_cache_line or build.line}"
     if found is None:
         return Remedy(
@@ -67,7 +75,7 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
         return _without_key(path, b"".join(lines), Span(start, start + len(line)), key)
     if _ITEM.match(line):
         return Edit(path, Span(start, start + len(line)), b"")
-    listed = _LISTED.search(line)
+    listed = _LISTED.search(line) or _INLINE.search(line)
     if listed is not None:
         return Edit(path, Span(start + listed.start(), start + listed.end()), b"")
     match = _FLAG.search(line)
@@ -96,15 +104,18 @@ def _blank(text: bytes) -> int:
 
 
 def _no_cache_in_block(tree: Tree, path: str, first: int) -> Edit | None:
+    """The key in the block that starts at line ``first`` of a compose or bake file, as its indentation tells."""
     read = _lines(tree, path)
-    if read is None:
+    if read is None or not 0 < first <= len(read[0]):
         return None
-    lines, starts = read
-    for number in range(first, min(first + 40, len(lines)) + 1):
-        key = _KEY.match(lines[number - 1])
-        if key is not None:
-            start = starts[number - 1]
-            return _without_key(path, b"".join(lines), Span(start, start + len(lines[number - 1])), key)
+    lines = read[0]
+    head = _blank(lines[first - 1])
+    for number in range(first, len(lines) + 1):
+        line = lines[number - 1]
+        if number > first and line.strip() and _blank(line) <= head:
+            return None
+        if _KEY.match(line) or _INLINE.search(line):
+            return _no_cache(tree, path, number)
     return None
 
 
