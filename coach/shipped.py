@@ -332,6 +332,8 @@ def is_build(words: Sequence[str | None]) -> bool:
         return True
     if name in table["programs"]:
         return not any(word in ("--version", "-v", "-version") for word in rest)
+    if name == "nx" and any("build" in re.split(r"[=:,]", word) for word in rest):
+        return True  # nx run PROJECT:build, nx run-many --target=build
     plain = [word for word in rest if not word.startswith("-") or word == "--build"]
     return any(
         name == entry.split()[0] and all(word in plain for word in entry.split()[1:]) for entry in table["subcommands"]
