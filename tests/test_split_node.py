@@ -12,7 +12,8 @@ from coach.manifests.node_facts import node_facts
 from coach.shipped import Shipped
 from coach.site import Site
 from coach.split import CannotSplitError, plan
-from coach.split.outputs import Builds, UntoldError, extras
+from coach.split.outputs import Builds, extras
+from coach.split.workspace import UntoldError
 from coach.tree import MemoryTree
 
 EARLY = (

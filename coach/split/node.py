@@ -33,8 +33,9 @@ from coach.split.draft import (
     refuse_downloads,
     smaller_base,
 )
-from coach.split.outputs import Builds, UntoldError
+from coach.split.outputs import Builds
 from coach.split.production import LifecycleError
+from coach.split.workspace import UntoldError
 from coach.steps import Action, PackageStep
 
 _DEV_STARTERS = frozenset({"ts-node", "tsx", "nodemon", "ts-node-dev", "vite", "react-scripts", "webpack"})

@@ -8,11 +8,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from coach.errors import InputError
 from coach.manifests.node_facts import NodeFacts
 from coach.shell import parse
 from coach.site import Site
+from coach.split import workspace
+from coach.split.workspace import Job, UntoldError, Workspace, uncommented
 
 _DEEPEST = 6
 _MOST_EXTRA = 8
@@ -102,13 +105,11 @@ _IDLE = re.compile(
     r"stories|benchmarks?|bench|patches|deploy|deployment|k8s|helm|charts?|terraform|infra|ci|docker|\.github",
     re.I,
 )
-_CODE = re.compile(r"\.(?:tsx?|mts|cts|md|mdx|snap|map|tsbuildinfo)$|(?:^|/)\.[^/]*$|(?:^|/)tsconfig[^/]*\.json$")
+_CODE = re.compile(
+    r"\.(?:tsx?|mts|cts|md|mdx|snap|map|tsbuildinfo)$|(?:^|/)\.[^/]*$|(?:^|/)(?:tsconfig[^/]*|project)\.json$"
+)
 _ASSETS = re.compile(r"\.(?:css|scss|sass|less|styl|vue|svelte|jsx)$")
 _SCRIPT = re.compile(r"\.(?:[cm]?js|jsx)$")
-
-
-class UntoldError(Exception):
-    """Why it cannot be told where the build leaves what runs; one phrase."""
 
 
 @dataclass
@@ -124,6 +125,10 @@ class Builds:
     bundled: set[str] = field(default_factory=set)
     plain_js: set[str] = field(default_factory=set)
     _seen: set[tuple[str, str]] = field(default_factory=set)
+
+    @cached_property
+    def space(self) -> Workspace:
+        return Workspace(self.site, self.packages)
 
     def command(self, words: Sequence[str | None], directory: str, depth: int = 0) -> None:
         """Take in one command. Raises ``UntoldError``."""
@@ -193,10 +198,11 @@ class Builds:
             return
         script = plain[0]
         if chosen:
-            for wanted in chosen:
-                self._script(self._called(wanted), script, depth)
+            for package in self.space.picked(chosen):
+                if script in self._facts(package).scripts or not any(one.endswith("...") for one in chosen):
+                    self._script(package, script, depth)
         elif everywhere:
-            for package in self._members():
+            for package in self.space.members:
                 if script in self.packages[package].scripts:
                     self._script(package, script, depth)
         elif script in self._facts(directory).scripts:
@@ -206,25 +212,19 @@ class Builds:
         else:
             self.command([script, *rest[rest.index(script) + 1 :]], directory, depth + 1)
 
-    def _members(self) -> list[str]:
-        return list(self.packages)[1:]
-
     def _runner(self, name: str, rest: Sequence[str], depth: int) -> None:
-        if any(word.startswith(("--filter", "--scope", "-p", "--projects", "--since", "--exclude")) for word in rest):
-            raise UntoldError(f"`{name}` builds a choice of packages")
-        plain = [word for word in rest if not word.startswith("-") and word not in ("run", "run-many", "exec")]
-        if len(plain) != 1 and "build" not in plain:
-            raise UntoldError(f"what `{name}` builds is not written in the command")
-        for package in self._members():
-            if "build" in self.packages[package].scripts:
-                self._script(package, "build", depth)
-
-    def _called(self, wanted: str) -> str:
-        plain = wanted.removeprefix("./")
-        for directory, facts in self.packages.items():
-            if wanted == facts.name or plain == directory:
-                return directory
-        raise UntoldError(f"`{wanted}` is not the name of one package")
+        if name == "lerna":
+            if any(word.startswith(("--scope", "--since", "--ignore", "--include", "--exclude")) for word in rest):
+                raise UntoldError("`lerna` builds a choice of packages")
+            script = next((word for word in rest if not word.startswith("-") and word not in ("run", "exec")), "build")
+            jobs = [Job(package, script) for package in self.space.members]
+        else:
+            jobs = (workspace.turbo if name == "turbo" else workspace.nx)(self.space, rest)
+        for job in jobs:
+            if job.fills:
+                self.found.setdefault(self.space.root, set()).update(job.fills)
+            elif job.script in self._facts(job.directory).scripts:
+                self._script(job.directory, job.script, depth)
 
     def _facts(self, directory: str) -> NodeFacts:
         facts = self.packages.get(directory)
@@ -336,7 +336,7 @@ class Builds:
     def _json(self, directory: str, name: str) -> dict[str, object]:
         text = self._text(directory, name)
         try:
-            data = json.loads(re.sub(r",(\s*[}\]])", r"\1", _uncommented(text))) if text else {}
+            data = json.loads(re.sub(r",(\s*[}\]])", r"\1", uncommented(text))) if text else {}
         except (ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
@@ -348,20 +348,6 @@ class Builds:
         except InputError:
             return ""
         return content.decode("utf-8", "replace") if len(content) < 1_000_000 else ""
-
-
-def _uncommented(text: str) -> str:
-    """JSON with comments as plain JSON; what follows a comment that does not close is dropped."""
-    kept, at = [], 0
-    for found in re.finditer(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*', text):
-        if found.start() < at or found[0].startswith('"'):
-            continue
-        kept.append(text[at : found.start()])
-        at = found.end()
-        if found[0] == "/*":
-            end = text.find("*/", at)
-            at = end + 2 if end >= 0 else len(text)
-    return "".join([*kept, text[at:]])
 
 
 def _flag(rest: Sequence[str], names: Sequence[str]) -> str | None:
