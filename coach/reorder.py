@@ -26,6 +26,12 @@ from coach.steps import Action, PackageStep
 _SETUP = frozenset(
     "ENV ARG WORKDIR USER SHELL LABEL EXPOSE VOLUME STOPSIGNAL HEALTHCHECK CMD ENTRYPOINT MAINTAINER".split()
 )
+_DESCRIBES = _SETUP - {"WORKDIR", "USER", "SHELL"}
+# What stands beside the packages in a RUN that installs them.
+_PROVIDING = frozenset(
+    "rm mkdir echo printf set export true : groupadd useradd adduser addgroup usermod update-ca-certificates "
+    "locale-gen apt-get apt apk dnf yum microdnf".split()
+)
 _STATE = frozenset({"ENV", "ARG", "WORKDIR", "USER", "SHELL"})
 # Commands that only touch the system or the package manager's own files.
 _HARMLESS = frozenset(
@@ -420,8 +426,16 @@ class _Window:
             self._replace(span, "")
         landing = window[stop] if stop < len(window) else window[-1]
         moved = "".join(self._landed(copy, landing, self._without_manifests(copy, verdicts)) for copy in moving)
+        lower = {} if flush is not None or fetches or late else self._resting(window, moving, verdicts)
+        sunk: dict[int, str] = {}
         for copy in moving:
-            self._replace(self._block(copy), manifests[copy.span.start])
+            below = lower.get(copy.span.start)
+            self._replace(self._block(copy), manifests[copy.span.start] if below is None else "")
+            if below is not None:
+                start = self._lines(below).start
+                sunk[start] = sunk.get(start, "") + manifests[copy.span.start]
+        for start, text in sunk.items():
+            self._insert(start, text)
         here = "".join(manifests[copy.span.start] for copy in staying) + downloads + cut_out + moved
         if staying:
             self._insert(self._lines(staying[0]).start, here)
@@ -437,6 +451,60 @@ class _Window:
             raise CannotReorderError("manifests are copied below another build")
         if all(not text for text in manifests.values()) and not fetches and not moving and not late:
             raise CannotReorderError("the manifests are already there, yet the install stands too low")
+
+    def _resting(
+        self, window: list[Instruction], moving: list[Instruction], verdicts: list[Verdict]
+    ) -> dict[int, Instruction]:
+        """Above which instruction the manifests of a COPY come to stand, where that is not the place of the COPY.
+
+        System packages and tools that stand above the install are then kept when a dependency changes.
+        """
+        installs = {verdict.run.instruction.span.start for verdict in verdicts}
+        starts = {copy.span.start for copy in moving}
+        found: dict[int, Instruction] = {}
+        for copy in moving:
+            if self._block(copy) != self._lines(copy) or any("$" in (flag.value or "") for flag in copy.flags):
+                continue
+            passed = False
+            for item in window[window.index(copy) + 1 :]:
+                run = self.runs.get(item.span.start)
+                if item.span.start not in starts | installs and (item.name in _DESCRIBES or self._provides(run)):
+                    passed = passed or run is not None
+                elif item.span.start not in starts:
+                    if passed:
+                        found[copy.span.start] = item
+                    break
+        return found
+
+    def _provides(self, run: Run | None) -> bool:
+        """Whether a RUN only installs system packages or named tools, by commands that look at no file of ours."""
+        if run is None or run.script.broken or any(mount.type == "bind" for mount in run.mounts):
+            return False
+        named = {
+            id(step.command)
+            for step in run.steps
+            if not step.via
+            and (
+                step.action is Action.OS or (step.action in (Action.TOOL, Action.NAMED) and self._global(step.command))
+            )
+        }
+        if not named:
+            return False
+        for command in run.script.commands:
+            if id(command) not in named and command.name not in _PROVIDING:
+                return False
+            places = {
+                posixpath.normpath(posixpath.join(command.cwd or "/", word)) for word in command.words[1:] if word
+            }
+            if places & run.files.keys():
+                return False
+        return True
+
+    def _global(self, command: Command) -> bool:
+        """Whether a tool is installed without a look at the project: ``npm install -g``, ``pip install NAME``."""
+        return command.name in ("pip", "pip3") or (
+            command.name == "npm" and bool({"-g", "--global"}.intersection(command.words))
+        )
 
     def _block(self, copy: Instruction) -> Span:
         """What moves with a COPY: a comment that speaks of the install stays with the install."""
