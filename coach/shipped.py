@@ -34,6 +34,11 @@ _NODE_FLAGS_WITH_VALUE = frozenset(
 _MAX_VARIANTS = 12
 _ONE_VARIABLE = re.compile(r"\$\{?\w+\}?")
 _NODE_MANAGERS = frozenset({"npm", "pnpm", "yarn", "bun"})
+# Where development dependencies are declared, and how.
+_DEV_GROUPS = {
+    "bundler": ("Gemfile", re.compile(r"\bgroups?\b.{0,200}\b(?:development|test)\b")),
+    "composer": ("composer.json", re.compile(r'"require-dev"\s*:\s*\{\s*"')),
+}
 
 
 @lru_cache(maxsize=1)
@@ -516,6 +521,8 @@ def has_dev(site: Site, run: Run, step: PackageStep) -> bool:
         name = "package.json"
     if name is None and step.ecosystem == "python":
         name = "pyproject.toml"
+    if step.manager in _DEV_GROUPS:
+        name = _DEV_GROUPS[step.manager][0]
     if name is None:
         return True
     path = run.files.get(posixpath.normpath(posixpath.join(step.directory, name)))
@@ -526,6 +533,8 @@ def has_dev(site: Site, run: Run, step: PackageStep) -> bool:
         if name == "package.json":
             data = json.loads(content)
             return not isinstance(data, dict) or bool(data.get("devDependencies")) or "workspaces" in data
+        if step.manager in _DEV_GROUPS:
+            return _DEV_GROUPS[step.manager][1].search(content) is not None
         data = tomllib.loads(content)
     except (InputError, ValueError, RecursionError):
         return True

@@ -35,11 +35,15 @@ def plan(shipped: Shipped) -> Split:
         raise CannotSplitError("nothing is built before the container starts")
     if shipped.base is None:
         raise CannotSplitError(f"nothing is known of {shipped.base_named}, so neither is what can run in its place")
-    words = _start_words(shipped)
-    name = posixpath.basename(words[0])
     workdir = site.graph.state_at_end(stage).workdir
     if workdir is None:
         raise CannotSplitError("the working directory cannot be told")
+    if shipped.base.family == "ruby":  # all of the project ships, so whatever script starts it finds what it needs
+        from coach.split import ruby
+
+        return assemble(shipped, ruby.ruby(shipped, workdir), workdir)
+    words = _start_words(shipped)
+    name = posixpath.basename(words[0])
     # a repository is in one language: what takes the others apart is not imported for it
     from coach.split import program
 
