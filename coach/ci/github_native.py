@@ -25,6 +25,7 @@ from coach.ci.github_spot import (
     reference,
     text_of,
     uses,
+    variable,
     when_pushed,
 )
 from coach.ci.yamldoc import Doc, Node
@@ -92,7 +93,7 @@ def spread(tree: Tree, build: BuildSite) -> Remedy:
         reasons.append(f"the job `{_name(job)}` runs once on each machine: branch rules that name its check need both")
     guidance = (
         f"`{build.path}` line {build.line} builds arm64 on `{machine}` and the rest on `{runner.text}`, at the same "
-        "time; nothing that takes long is emulated."
+        "time" + ("." if emulated else "; nothing is emulated any more.")
     )
     return Remedy(Safety.REVIEW, tuple(edits), tuple(reasons), guidance)
 
@@ -139,6 +140,12 @@ def _refuse_what_cannot_be_repeated(spot: Spot, job: Node) -> None:
         raise CannotEditError("its scripts run in another shell than bash")
     if sum(1 for step in spot.steps if step.is_map and builds(step)) > 1:
         raise CannotEditError("its job builds several times, and what one build leaves the next may use")
+    for step in spot.steps:
+        if (
+            uses(step) == "step-security/harden-runner"
+            and text_of(step.get("with") or step, "egress-policy") == "block"
+        ):
+            raise CannotEditError(f"line {step.line} lets its job talk to listed hosts only, and artifacts need others")
     identity = text_of(spot.step, "id")
     said = rf"\bsteps\.{re.escape(identity)}\."
     outputs = job.get("outputs")
@@ -429,23 +436,13 @@ def _naming_step(spot: Spot, image: _Image) -> Edit:
                 "- name: List the image's names without their tags",
                 "  id: names",
                 "  env:",
-                *(f"    {line}" for line in _variable("TAGS", image.tags)),
+                *(f"    {line}" for line in variable("TAGS", image.tags)),
                 "  run: |",
                 '    names=$(for tag in ${TAGS//,/ }; do echo "${tag%:*}"; done | sort -u | paste -sd, -)',
                 '    echo "names=$names" >> "$GITHUB_OUTPUT"',
             ]
         ],
     )
-
-
-def _variable(name: str, text: str) -> list[str]:
-    if "\n" in text:
-        return [f"{name}: |", *(f"  {line}" for line in text.split("\n"))]
-    if re.match(r"[\[\]{}&*!|>'\"%@`#?,-]", text) or re.search(r":\s| #", text):
-        if '"' in text or "\\" in text:
-            raise CannotEditError("its tags are quoted in a way that is not written again")
-        return [f'{name}: "{text}"']
-    return [f"{name}: {text}"]
 
 
 def _switch(doc: Doc, push: str) -> str:
@@ -547,7 +544,7 @@ def _merge_job(tree: Tree, spot: Spot, job: Node, image: _Image, merge: str, con
                 "- name: Join the platforms under each tag",
                 f"  working-directory: {_FOLDER}",
                 "  env:",
-                *(f"    {line}" for line in _variable("TAGS", image.tags)),
+                *(f"    {line}" for line in variable("TAGS", image.tags)),
                 "  run: |",
                 "    for tag in ${TAGS//,/ }; do",
                 '      docker buildx imagetools create --tag "$tag" $(printf "${tag%:*}@sha256:%s " *)',

@@ -8,12 +8,30 @@ from __future__ import annotations
 
 import re
 
-from coach.ci import yamledit
-from coach.ci.github_spot import Spot, find, insert_steps, mapping, reference, text_of, uses, when_pushed
+from coach.ci import commands, yamledit
+from coach.ci.commands import Text
+from coach.ci.github_scope import Scope
+from coach.ci.github_spot import (
+    Spot,
+    bare,
+    every,
+    find,
+    insert_steps,
+    mapping,
+    reference,
+    text_of,
+    uses,
+    variable,
+    when_pushed,
+)
+from coach.ci.yamldoc import Node
 from coach.ci.yamledit import CannotEditError
 from coach.model import BuildSite, Edit, Remedy, Safety, Tree
 
 _PUBLIC = "the signature, with the image's name, goes into a public log"
+# `{{.Manifest.Digest}}` alone prints a whole listing with older versions of buildx
+_DIGEST = """docker buildx imagetools inspect --format '{{json .Manifest.Digest}}' "$tag" | tr -d '"'"""
+_OWN_VARIABLE = re.compile(r"\$\{?(\w+)")
 
 
 def sign(tree: Tree, build: BuildSite) -> Remedy:
@@ -21,41 +39,26 @@ def sign(tree: Tree, build: BuildSite) -> Remedy:
     spot = find(tree, build)
     if spot.job is None or build.called_from:
         raise CannotEditError("the permission to sign has to be given by every workflow that calls this file")
-    if not spot.action.endswith("/build-push-action"):
-        raise CannotEditError("the digest of the pushed image is known only where it is pushed")
-    inputs = mapping(spot.inputs)
-    if "push-by-digest" in text_of(inputs, "outputs"):
-        raise CannotEditError("single platforms are pushed by digest: sign the list that a later job makes of them")
     edits: list[Edit] = []
-    identity = text_of(spot.step, "id")
-    if not identity:
-        taken = {text_of(step, "id") for step in spot.steps if step.is_map}
-        # counted, so that two builds of one job never get the same
-        number = sum("/build-push-action" in uses(step) for step in spot.steps[: spot.index])
-        wanted = "build" if number == 0 else f"build-{number + 1}"
-        identity = wanted if wanted not in taken else f"build-image-{number + 1}"
-        edits.append(add_id(spot, identity))
-    tags = inputs.get("tags")
-    if tags is None or tags.text is None:
-        raise CannotEditError("the step names no tags")
-    condition = when_pushed(spot, inputs)
-    tag_lines = [line.strip() for line in tags.text.strip().splitlines() if line.strip()]
-    comma = any("," in re.sub(r"\$\{\{.*?\}\}", "", line) for line in tag_lines)
-    quoted = ["|", *(f"  {line}" for line in tag_lines)] if len(tag_lines) > 1 else [tag_lines[0]]
-    reach = "echo \"$TAGS\" | tr ',' '\\n'" if comma else 'echo "$TAGS"'
+    if spot.action.endswith("/build-push-action"):
+        inputs = mapping(spot.inputs)
+        if "push-by-digest" in text_of(inputs, "outputs"):
+            spot = _joining(spot)
+            condition, lines = _when(spot), _each_tag(_joined_tags(tree, spot))
+        else:
+            condition, (made, lines) = when_pushed(spot, inputs), _digest_of_the_step(spot, inputs)
+            edits += made
+    elif spot.action == "docker/bake-action":
+        condition, (made, lines) = when_pushed(spot, mapping(spot.inputs)), _digests_of_bake(spot)
+        edits += made
+    elif spot.step.get("run") is not None and build.tool in ("docker", "buildx") and not build.defined_in:
+        spot = _pushing(spot, build)
+        condition, lines = _when(spot), _each_tag(_script_tags(tree, spot))
+    else:
+        raise CannotEditError("the digest of the pushed image is known only where it is pushed")
     guard = [f"  if: {condition}"] if condition else []
     installer = ["- name: Install cosign", *guard, f"  uses: {reference(tree, 'sigstore/cosign-installer', 'v3')}"]
-    signing = [
-        "- name: Sign the image by digest",
-        *guard,
-        "  env:",
-        f"    TAGS: {quoted[0]}",
-        *(f"    {line}" for line in quoted[1:]),
-        f"    DIGEST: ${{{{ steps.{identity}.outputs.digest }}}}",
-        f'  run: {reach} | xargs -I {{}} cosign sign --yes {{}}@"$DIGEST"',
-    ]
-    if signing[-1].count(": ") > 1:
-        raise CannotEditError("the command cannot be written on one line")
+    signing = ["- name: Sign the image by digest", *guard, *(f"  {line}" for line in lines)]
     edits.append(insert_steps(spot, [installer, signing], after=True))
     made, reasons = _permission(spot)
     edits += made
@@ -67,6 +70,158 @@ def sign(tree: Tree, build: BuildSite) -> Remedy:
         "(`cosign verify --certificate-identity-regexp … --certificate-oidc-issuer "
         "https://token.actions.githubusercontent.com` checks it).",
     )
+
+
+def _when(spot: Spot) -> str:
+    """The condition of a step, as the value of another one's ``if:``."""
+    own = bare(text_of(spot.step, "if"))
+    return every([own]) if own else ""
+
+
+def _digest_of_the_step(spot: Spot, inputs: Node) -> tuple[list[Edit], list[str]]:
+    edits: list[Edit] = []
+    identity = _identity(spot, "build", edits)
+    tags = inputs.get("tags")
+    if tags is None or tags.text is None:
+        raise CannotEditError("the step names no tags")
+    tag_lines = [line.strip() for line in tags.text.strip().splitlines() if line.strip()]
+    comma = any("," in re.sub(r"\$\{\{.*?\}\}", "", line) for line in tag_lines)
+    reach = "echo \"$TAGS\" | tr ',' '\\n'" if comma else 'echo "$TAGS"'
+    return edits, [
+        "env:",
+        *(f"  {line}" for line in variable("TAGS", "\n".join(tag_lines))),
+        f"  DIGEST: ${{{{ steps.{identity}.outputs.digest }}}}",
+        f'run: {reach} | xargs -I {{}} cosign sign --yes {{}}@"$DIGEST"',
+    ]
+
+
+def _digests_of_bake(spot: Spot) -> tuple[list[Edit], list[str]]:
+    """Every target says its digest and its names in the metadata of the step."""
+    edits: list[Edit] = []
+    identity = _identity(spot, "bake", edits)
+    select = '.[] | objects | select(has("containerimage.digest") and has("image.name"))'
+    names = '(."image.name" | split(",")[]) + "@" + ."containerimage.digest"'
+    return edits, [
+        "env:",
+        f"  METADATA: ${{{{ steps.{identity}.outputs.metadata }}}}",
+        "run: |",
+        f"  jq -r '{select} | {names}' <<< \"$METADATA\" |",
+        "    xargs -n 1 cosign sign --yes",
+    ]
+
+
+def _each_tag(words: str) -> list[str]:
+    """The lines of a step that signs what each tag names in the registry."""
+    environment = []
+    if not words.startswith("\0"):
+        environment = ["env:", *(f"  {line}" for line in variable("TAGS", words))]
+    listed = words[1:] if words.startswith("\0") else "${TAGS//,/ }"
+    return [
+        *environment,
+        "run: |",
+        f"  for tag in {listed}; do",
+        f"    digest=$({_DIGEST})",
+        '    cosign sign --yes "${tag%:*}@$digest"',
+        "  done",
+    ]
+
+
+def _identity(spot: Spot, wanted: str, edits: list[Edit]) -> str:
+    """The id of the step; one is given to it where it has none."""
+    identity = text_of(spot.step, "id")
+    if identity:
+        return identity
+    taken = {text_of(step, "id") for step in spot.steps if step.is_map}
+    # counted, so that two builds of one job never get the same
+    kind = spot.action.rpartition("/")[2]
+    number = sum(uses(step).endswith(f"/{kind}") for step in spot.steps[: spot.index])
+    named = wanted if number == 0 else f"{wanted}-{number + 1}"
+    identity = named if named not in taken else f"{wanted}-image-{number + 1}"
+    edits.append(add_id(spot, identity))
+    return identity
+
+
+def _joining(spot: Spot) -> Spot:
+    """The step that makes one list of the platforms that the job of ``spot`` pushes by digest."""
+    assert spot.job is not None
+    name = str(spot.job.key.value) if spot.job.key is not None else ""
+    jobs = spot.doc.root.get("jobs")
+    found: list[Spot] = []
+    for job in jobs.entries().values() if jobs is not None else ():
+        needs, steps = job.get("needs"), job.get("steps")
+        if needs is None or steps is None or name not in [text for text, _ in needs.texts()]:
+            continue
+        items = tuple(steps.items())
+        found += [
+            Spot(spot.doc, step, items, index, job)
+            for index, step in enumerate(items)
+            if step.is_map and "imagetools create" in text_of(step, "run")
+        ]
+    if len(found) != 1:
+        raise CannotEditError("single platforms are pushed by digest, and the step that joins them was not found")
+    return found[0]
+
+
+def _joined_tags(tree: Tree, spot: Spot) -> str:
+    given = spot.step.get("env", "TAGS")
+    if given is not None and given.text is not None and re.search(r"\$\{?TAGS\b", text_of(spot.step, "run")):
+        return "\n".join(line.strip() for line in given.text.splitlines() if line.strip())
+    meta = [step for step in spot.steps[: spot.index] if uses(step).endswith("/metadata-action")]
+    if len(meta) == 1 and text_of(meta[0], "id"):
+        return f"${{{{ steps.{text_of(meta[0], 'id')}.outputs.tags }}}}"
+    return _script_tags(tree, spot)
+
+
+def _pushing(spot: Spot, build: BuildSite) -> Spot:
+    """The step that pushes, which may be a later one than the one that builds."""
+    for index, step in enumerate(spot.steps):
+        if step.is_map and step.line <= (build.push_line or build.line) <= step.end_line:
+            return Spot(spot.doc, step, spot.steps, index, spot.job)
+    raise CannotEditError("the step that pushes was not found in its job")
+
+
+def _script_tags(tree: Tree, spot: Spot) -> str:
+    """The tags that a script pushes, as words for another script of the job, behind a zero byte."""
+    run = spot.step.get("run")
+    if run is None or run.text is None:
+        raise CannotEditError("the digest of the pushed image is known only where it is pushed")
+    filled = Scope().shell(run.text)
+    words: dict[str, None] = {}
+    for call in commands.calls(tree, Text(filled, {}, ""), follow=False):
+        invocation = call.invocation
+        if invocation.verb == "push" and invocation.on("all-tags") is None:
+            found = [flag.value for flag in invocation.all("tag", "t")] or list(invocation.positionals)
+        elif invocation.verb == "build" and invocation.on("push") is not None:
+            found = [flag.value for flag in invocation.all("tag", "t")]
+        else:
+            continue
+        if call.guarded or invocation.tool not in ("docker", "buildx"):
+            raise CannotEditError("whether the script pushes is decided while it runs")
+        for word in found:
+            words[
+                _word(spot, run.text[filled.origin(word.start) : filled.origin(word.end - 1) + 1] if word else "")
+            ] = None
+    if not words:
+        raise CannotEditError("the tags of what is pushed are not written in the step that pushes")
+    return "\0" + " ".join(words)
+
+
+def _word(spot: Spot, raw: str) -> str:
+    """A word of one script, fit for another one of the same job. Raises ``CannotEditError``."""
+    text = re.sub(r"^(--tag=|-t=?)", "", raw)
+    homes = [home.get("env") for home in (spot.doc.root, spot.job) if home is not None]
+    for name in _OWN_VARIABLE.findall(re.sub(r"\$\{\{.*?\}\}", "", text)):
+        if not name.startswith(("GITHUB_", "RUNNER_")) and not any(
+            home is not None and home.get(name) is not None for home in homes
+        ):
+            raise CannotEditError(f"a tag holds ${name}, which the script sets for itself")
+    bare_text = re.sub(r"\$\{\{.*?\}\}", "x", text)
+    if not text or re.search(r"\$\(|`|[*?\n;&|<>]", bare_text) or "," in bare_text:
+        raise CannotEditError("a tag is put together while the script runs")
+    head, _, tail = bare_text.rpartition("/")
+    if ":" not in tail and ":" in head:
+        raise CannotEditError("a tag names a registry with a port, and no tag")
+    return text
 
 
 def add_id(spot: Spot, identity: str) -> Edit:

@@ -134,3 +134,14 @@ def when_pushed(spot: Spot, inputs: Node) -> str:
     push = text_of(inputs, "push").strip()
     conditions = [bare(text_of(spot.step, "if")), bare(push) if push.startswith("${{") else ""]
     return every([item for item in conditions if item])
+
+
+def variable(name: str, text: str) -> list[str]:
+    """A variable as lines of an ``env:``. Raises ``CannotEditError`` for a text that needs other quotes."""
+    if "\n" in text:
+        return [f"{name}: |", *(f"  {line}" for line in text.split("\n"))]
+    if re.match(r"[\[\]{}&*!|>'\"%@`#?,-]", text) or re.search(r":\s| #", text):
+        if '"' in text or "\\" in text:
+            raise CannotEditError("its tags are quoted in a way that is not written again")
+        return [f'{name}: "{text}"']
+    return [f"{name}: {text}"]
