@@ -16,6 +16,7 @@ from coach.split.runtime import prepared, runtime_packages
 
 # The Hub's own name: who pulls through a mirror or pins a release or a digest decides about the base by hand.
 _PLAIN = re.compile(r"(?:docker\.io/)?(?:library/)?node:\d+(?:-(?:slim|bullseye|bookworm|trixie))*")
+_PLATFORMS = frozenset({"linux/amd64", "linux/arm64", "linux/arm64/v8"})
 # No newer libc than that of the image without a shell (Debian 13): addons compiled on these load there.
 _RELEASES = frozenset({"", "bullseye", "bookworm", "trixie"})
 _PROGRAM = re.compile(rb"child_process")
@@ -53,7 +54,7 @@ def _candidate(shipped: Shipped) -> str | None:
     assert base is not None
     if not _PLAIN.fullmatch(head.base) or base.libc is not Libc.GLIBC or base.release not in _RELEASES:
         return None
-    if shipped.stage.platform or head.platform:
+    if head.platform or any({*build.platforms} - _PLATFORMS for build in shipped.site.builds):
         return None
     for name in base.runtime:
         facts = images.lookup(name)
