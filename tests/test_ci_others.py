@@ -76,10 +76,10 @@ pool: {vmImage: ubuntu-latest}
 steps:
   - task: Docker@2
     inputs:
-      command: buildAndPush
+      command: build
       repository: $(repository)
       Dockerfile: ${{ parameters.dir }}/Dockerfile
-      arguments: --no-cache --build-arg SHA=$(Build.SourceVersion)
+      arguments: --no-cache --build-arg SHA=$(Build.SourceVersion) --build-arg "KEY=$(apiToken)"
   - script: |
       docker build --target x .
     workingDirectory: $(Build.SourcesDirectory)/api
@@ -89,12 +89,102 @@ steps:
     )
 
     assert [(build.line, build.context, build.push, build.target) for build in found] == [
-        (7, "api", True, None),
+        (7, "api", False, None),
         (14, "api", False, "x"),
         (16, "", False, None),
     ]
-    assert (found[0].no_cache_line, found[0].build_args[0].per_commit, found[0].tags) == (12, True, ("acme/api",))
-    assert found[2].buildkit is False
+    assert (found[0].no_cache_line, found[0].tags) == (12, ("acme/api",))
+    assert [(arg.name, arg.per_commit, arg.secret) for arg in found[0].build_args] == [
+        ("SHA", True, False),
+        ("KEY", False, True),
+    ]
+    assert [build.buildkit for build in found] == [True, True, False]
+
+
+def test_azure_builds_and_pushes_without_the_arguments() -> None:
+    build = builds(
+        **{
+            "azure-pipelines.yml": "steps:\n  - task: Docker@2\n    inputs:\n      command: buildAndPush\n"
+            "      repository: acme/api\n      dockerfile: api/Dockerfile\n      arguments: --no-cache --target x\n"
+        }
+    )[0]
+
+    assert (build.no_cache, build.target, build.push, build.push_line) == (False, None, True, 2)
+
+
+def test_azure_templates_get_the_parameters_of_their_callers() -> None:
+    found = builds(
+        **{
+            "azure-pipelines.yml": """\
+pool: own
+variables:
+  - group: secrets
+  - template: ci/names.yml
+stages:
+  - ${{ if eq(variables['Build.Reason'], 'Manual') }}:
+    - template: ci/stage.yml
+      parameters:
+        dir: api
+        before:
+          - script: docker build --build-arg TOKEN=$(System.AccessToken) .
+""",
+            "ci/names.yml": "variables: {repository: acme/x}\n",
+            "ci/stage.yml": """\
+parameters:
+  - {name: dir, type: string}
+  - {name: before, type: stepList, default: []}
+stages:
+  - stage: a
+    jobs:
+      - job: image
+        pool: {vmImage: ubuntu-24.04}
+        steps:
+          - ${{ parameters.before }}
+          - template: /ci/steps.yml
+            parameters: {dir: "${{ parameters.dir }}", name: $(repository)}
+""",
+            "ci/steps.yml": """\
+parameters: {dir: ., name: ""}
+steps:
+  - bash: docker build -t ${{ parameters.name }}:1 ${{ parameters.dir }}
+""",
+        }
+    )
+
+    assert [(build.path, build.line, build.context, build.tags, build.job) for build in found] == [
+        ("azure-pipelines.yml", 11, "", (), "image"),
+        ("ci/steps.yml", 3, "api", ("acme/x:1",), "image"),
+    ]
+    assert [(build.called_from, build.called_line, build.runner) for build in found] == [
+        ("", 0, "ubuntu-24.04"),
+        ("azure-pipelines.yml", 7, "ubuntu-24.04"),
+    ]
+    assert found[0].build_args[0].secret
+
+
+def test_azure_templates_of_other_repositories_stay_unknown() -> None:
+    found = builds(
+        **{
+            "azure-pipelines.yml": "steps:\n  - template: steps/docker-build.yml@templates\n    parameters:\n"
+            "      dockerfile: api/Dockerfile\n  - template: steps/container-scan.yml@templates\n"
+        }
+    )
+
+    assert [(build.dockerfile, build.tool, build.push) for build in found] == [("api/Dockerfile", "workflow", None)]
+    assert found[0].unsure("signed") is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extends: {template: azure-pipelines.yml}\n",
+        "steps:\n  - template: azure-pipelines.yml\n",
+        "stages: [{stages: [{jobs: x}]}]\nsteps: {docker: 1}\n",
+        "parameters: [1, {name: [], default: x}]\nsteps: ['${{ parameters.x }}', docker build .]\n",
+    ],
+)
+def test_odd_azure_pipelines_raise_nothing(text: str) -> None:
+    assert isinstance(builds(**{"azure-pipelines.yml": text}), list)
 
 
 def test_bitbucket() -> None:

@@ -8,7 +8,10 @@ from coach.edits import split_lines
 from coach.errors import InputError
 from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
 
-_FLAG = re.compile(rb"(?<![ \t])(?P<lead>[ \t]+)--no-cache(?:=(?:true|1|\"true\"|'true'))?(?=[\s\\\"'`);&|]|$)")
+# Behind a quote only where more words follow in it: what is quoted alone may be a word of a list.
+_FLAG = re.compile(
+    rb"(?<![ \t])(?P<lead>[ \t]+|(?<=[\"'])(?=\S+[ \t]))--no-cache(?:=(?:true|1|\"true\"|'true'))?(?=[\s\\\"'`);&|]|$)"
+)
 _KEY = re.compile(rb"^\s*[\"']?no[-_]?cache[\"']?\s*[:=]\s*[\"']?true[\"']?\s*(?P<comma>,?)\s*(?:#.*)?\r?\n?$", re.I)
 _ITEM = re.compile(
     rb"^\s*(?:-\s+(?P<quote>[\"']?)--no-cache(?:=true)?(?P=quote)\s*(?:#.*)?|[\"']--no-cache(?:=true)?[\"'],?\s*)\r?\n?$"
@@ -96,7 +99,9 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
         return Edit(
             path, Span(start + match.start("lead") + len(match["lead"]), start + match.end() + _blank(after)), b""
         )
-    return Edit(path, Span(start + match.start(), start + match.end()), b"")
+    # behind a quote it is the blank after the flag that goes with it
+    blank = 0 if match["lead"] else _blank(after)
+    return Edit(path, Span(start + match.start(), start + match.end() + blank), b"")
 
 
 def _blank(text: bytes) -> int:
