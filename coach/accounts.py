@@ -31,7 +31,7 @@ COMMANDS = frozenset({"groupadd", "addgroup", "useradd", "adduser", "usermod"})
 def accounts(commands: Iterable[Command]) -> dict[str, Account]:
     """Users by name after ``commands`` have run, in that order. Users that exist before are not among them."""
     found: dict[str, Account] = {}
-    groups: dict[str, int | None] = {}
+    groups: dict[str, int | None] = {"root": 0}
     for command in commands:
         words = command.words[1:]
         if command.name in {"groupadd", "addgroup"}:

@@ -6,6 +6,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
+from coach.accounts import accounts
 from coach.dockerfile import Instruction, Stage
 from coach.errors import CoachError, InputError
 from coach.images import Role
@@ -36,8 +37,11 @@ _MASTERS = {
     "s6-svscan": "s6 can run each program as its own user",
 }
 _NEEDS_ROOT = frozenset(
-    {"chown", "useradd", "usermod", "groupmod", "adduser", "addgroup", "groupadd", "update-ca-certificates"}
+    "chown useradd usermod groupmod adduser addgroup groupadd chpasswd update-ca-certificates update-ca-trust "
+    "sshd cron crond dockerd mount umount sysctl iptables ip6tables nft".split()
 )
+_ROOTS_OWN = re.compile(r"/(?:etc|usr|var/run)/")  # an image's folders that belong to root unless they are handed over
+_SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh"})
 _WRAPPERS = frozenset({"tini", "dumb-init", "catatonit", "docker-init"})
 _STATES = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 
@@ -226,6 +230,13 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
         )
         says += " user you choose and listen on a port above 1023."
         return Remedy(Safety.SHOW, reasons=("the server writes to directories that belong to root",), guidance=says)
+    if "/.devcontainer/" in f"/{site.path}":
+        says = "Set `remoteUser` in devcontainer.json: its tools and features are installed as root, and people work as"
+        return Remedy(
+            Safety.SHOW,
+            reasons=("devcontainer.json says as whom people work in it",),
+            guidance=f"{says} that user.",
+        )
     owner = _hands_over(shipped)
     if owner is not None:
         says = f"Line {owner.line} of {owner.path} needs root. Do that while building, then add USER."
@@ -246,15 +257,31 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
 
 
 def _hands_over(shipped: Shipped) -> Evidence | None:
-    """Where the script that the container starts with does what only root may do."""
+    """Where what the container starts, or the script it starts with, does what only root may do."""
+    start = shipped.start
+    said = start.entrypoint or start.command
+    if said is not None:
+        for command in start.script.commands:
+            if _for_root(command):
+                return shipped.site.cite(said.line, "needs root", said.end_line)
     script = _script_file(shipped)
     if script is None:
         return None
     path, text = script
     for command in parse(text).commands:
-        if command.name in _NEEDS_ROOT:
+        if _for_root(command):
             return shipped.site.cite(text[: command.start].count("\n") + 1, "needs root", path=path)
     return None
+
+
+def _for_root(command: Command) -> bool:
+    """Whether ``command`` is one that only root may run, or writes to a file that belongs to root."""
+    if command.name in _NEEDS_ROOT:
+        return True
+    return any(
+        redirect.operator in (">", ">>", ">|") and _ROOTS_OWN.match(redirect.target.text or "")
+        for redirect in command.redirects
+    )
 
 
 def _show(uid: str) -> Remedy:
@@ -279,28 +306,12 @@ def _pick(shipped: Shipped) -> tuple[str, str]:
 
 
 def _made_user(shipped: Shipped) -> tuple[str, str] | None:
-    """A user that the image's own layers already create with a number."""
-    for run in reversed(shipped.runs):
-        for command in run.script.commands:
-            if command.name not in ("useradd", "adduser"):
-                continue
-            words = [word or "" for word in command.words]
-            uid = next(
-                (_value(words, at) for at, word in enumerate(words) if re.match(r"-u$|--uid(=|$)|-u\d", word)), ""
-            )
-            gid = next((_value(words, at) for at, word in enumerate(words) if re.match(r"-g$|--gid(=|$)", word)), "")
-            if uid.isdigit() and int(uid) and words[-1] and not words[-1].startswith("-"):
-                return f"{uid}:{gid if gid.isdigit() else uid}", words[-1]
+    """The last user that the image's own layers create with a number; the group only where it has one as well."""
+    made = accounts(command for run in shipped.runs for command in run.script.commands)
+    for account in reversed(made.values()):
+        if account.uid:
+            return (f"{account.uid}" if account.gid is None else f"{account.uid}:{account.gid}"), account.name
     return None
-
-
-def _value(words: list[str], at: int) -> str:
-    word = words[at]
-    if "=" in word:
-        return word.partition("=")[2]
-    if re.match(r"-u\d", word):
-        return word[2:]
-    return words[at + 1] if at + 1 < len(words) else ""
 
 
 def _under_root(shipped: Shipped) -> Instruction | None:
@@ -411,11 +422,17 @@ def _reasons(shipped: Shipped, uid: str) -> list[str]:
     reasons = [f"whatever the program writes to must belong to {uid}; the repository does not tell what that is"]
     ports = _low_ports(shipped)
     if ports:
-        reasons.append(f"port {', '.join(ports)} is below 1024: not every runtime lets an unprivileged user bind it")
+        below = f"port {ports[0]} is" if len(ports) == 1 else f"ports {', '.join(ports)} are"
+        reasons.append(f"{below} below 1024: not every runtime lets an unprivileged user bind it")
     volumes = [word for stage in shipped.lineage for word in _volumes(stage, site)]
     if volumes:
         reasons.append(f"existing volumes at {', '.join(volumes)} keep their owner and must be handed over once")
-    start = {word for command in shipped.start.script.commands for word in command.words if word}
+    commands = shipped.start.script.commands
+    if shipped.start.entrypoint is None and all(
+        len(command.words) < 2 and command.name in _SHELLS for command in commands
+    ):
+        reasons.append("it starts no program of its own: images that are built on it would no longer build as root")
+    start = {word for command in commands for word in command.words if word}
     if start & {"pnpm", "yarn", "corepack", "uv", "poetry", "pipenv"}:
         reasons.append("the command starts a package manager, which may want a HOME it can write to")
     return reasons
@@ -428,4 +445,4 @@ def _low_ports(shipped: Shipped) -> list[str]:
             number = word.split("/")[0]
             if number.isdigit() and 0 < int(number) < 1024:
                 found.append(number)
-    return found
+    return list(dict.fromkeys(found))
