@@ -58,6 +58,8 @@ MARKS: Mapping[str, tuple[str, ...]] = {
     "gitlab": (".gitlab-ci",),
     "goreleaser": ("goreleaser",),
     "jenkins": ("jenkinsfile",),
+    "skaffold": ("skaffold",),
+    "tilt": ("tiltfile",),
     "travis": (".travis",),
 }
 # Modules of this package that are no systems: what systems are read and changed with.

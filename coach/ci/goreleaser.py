@@ -12,10 +12,10 @@ from dataclasses import replace
 from coach.ci import docker_cli, jobs
 from coach.ci.docker_cli import Arg
 from coach.ci.machine import Machine
-from coach.ci.nouns import CI_FILE, Discovery, Value, static
+from coach.ci.nouns import Discovery, Value, static
 from coach.ci.yamldoc import Doc, Node
-from coach.errors import InputError
-from coach.model import BuildSite, Tree, Unresolved, is_file
+from coach.model import BuildSite, Tree, Unresolved
+from coach.redact import credential_name
 
 _NAME = re.compile(r"(^|/)\.?goreleaser[\w.-]*\.ya?ml$")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}")
@@ -26,23 +26,8 @@ def read(tree: Tree) -> Discovery:
     """Every image of every configuration; a part of CI where a CI file starts goreleaser."""
     if not any(_NAME.search(path) for path in tree.entries()):
         return Discovery()
-    caller = _caller(tree)
+    caller = jobs.caller(tree, re.compile(rb"goreleaser"))
     return jobs.each_file(tree, lambda path: _NAME.search(path) is not None, lambda t, doc: _sites(t, doc, caller))
-
-
-def _caller(tree: Tree) -> tuple[str, int]:
-    """The CI file and line that first speak of goreleaser."""
-    for path in tree.entries():
-        if not CI_FILE.fullmatch(path) or not is_file(tree, path):
-            continue
-        try:
-            content = tree.read(path)
-        except InputError:
-            continue
-        at = content.find(b"goreleaser")
-        if at >= 0:
-            return path, content.count(b"\n", 0, at) + 1
-    return "", 0
 
 
 def _sites(tree: Tree, doc: Doc, caller: tuple[str, int]) -> list[BuildSite]:
@@ -127,5 +112,7 @@ def _text(node: Node, key: str) -> str:
 def _value(text: str) -> Value:
     if _TEMPLATE.search(text):
         per_commit = bool(re.search(r"\{\{-?\s*\.(?:\w*Commit\w*|Date|Timestamp)", text))
-        return Value(None, text, "goreleaser fills it in", per_commit=per_commit)
+        names = re.findall(r"\{\{-?\s*\.Env\.(\w+)", text)
+        secret = any(credential_name(name) for name in names)
+        return Value(None, text, "goreleaser fills it in", secret, per_commit)
     return static(text)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from coach.ci import commands, yamldoc
 from coach.ci.commands import Filled, Text, substitute
 from coach.ci.machine import Machine
-from coach.ci.nouns import Discovery, Value, static
+from coach.ci.nouns import CI_FILE, Discovery, Value, static
 from coach.ci.yamldoc import Doc, Joined, Node
 from coach.errors import InputError
 from coach.model import BuildSite, Skipped, Tree, is_file
@@ -97,6 +97,21 @@ def walk(node: Node, depth: int = 0) -> Iterator[Node]:
     elif node.is_list:
         for item in node.items():
             yield from walk(item, depth + 1)
+
+
+def caller(tree: Tree, word: re.Pattern[bytes]) -> tuple[str, int]:
+    """The CI file and line that first speak of a tool; ("", 0) when none does."""
+    for path in tree.entries():
+        if not CI_FILE.fullmatch(path) or not is_file(tree, path):
+            continue
+        try:
+            content = tree.read(path)
+        except InputError:
+            continue
+        match = word.search(content)
+        if match is not None:
+            return path, content.count(b"\n", 0, match.start()) + 1
+    return "", 0
 
 
 def named(path: str, *names: str) -> bool:
