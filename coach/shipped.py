@@ -38,6 +38,7 @@ _NODE_MANAGERS = frozenset({"npm", "pnpm", "yarn", "bun"})
 _DEV_GROUPS = {
     "bundler": ("Gemfile", re.compile(r"\bgroups?\b.{0,200}\b(?:development|test)\b")),
     "composer": ("composer.json", re.compile(r'"require-dev"\s*:\s*\{\s*"')),
+    "pipenv": ("Pipfile", re.compile(r"(?m)^\[dev-packages\]\s*\n\s*[\w\x22]")),
 }
 
 

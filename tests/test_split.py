@@ -160,7 +160,7 @@ PYTHON = "FROM python:3.12\nWORKDIR /app\nCOPY . .\n"
         (NODE + 'CMD ["npx", "nodemon", "a.js"]\n', "development tool"),
         (NODE.replace("npm ci", "curl -O x && npm ci") + 'CMD ["npm", "start"]\n', "downloads"),
         (NODE.replace("WORKDIR /app\n", "") + 'CMD ["npm", "start"]\n', "working directory"),
-        (PYTHON + "RUN apt-get install -y gcc && poetry install\n" + 'CMD ["python", "a.py"]\n', "hash"),
+        (PYTHON + "RUN poetry env use 3.12 && poetry install\n" + 'CMD ["python", "a.py"]\n', "env use"),
         (PYTHON + "RUN apt-get install -y gcc && pip install --user a\n" + 'CMD ["python", "a.py"]\n', "own"),
         (PYTHON + "USER 1000\nRUN make && pip install a\n" + 'CMD ["python", "a.py"]\n', "user"),
         ("FROM maven:3\nWORKDIR /a\nCOPY . .\nRUN mvn package\nCMD java -jar $JAR\n", "cannot be told"),

@@ -43,6 +43,10 @@ def plan(shipped: Shipped) -> Split:
 
         return assemble(shipped, ruby.ruby(shipped, workdir), workdir)
     words = _start_words(shipped)
+    if shipped.base.family == "python" and any(step.ecosystem == "python" for _, step in shipped.installs):
+        from coach.split import python
+
+        return assemble(shipped, python.python(shipped, workdir), workdir)
     name = posixpath.basename(words[0])
     # a repository is in one language: what takes the others apart is not imported for it
     from coach.split import program

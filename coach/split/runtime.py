@@ -14,6 +14,7 @@ from coach.model import Edit, Span
 from coach.shipped import Shipped, is_compiler, is_fetcher, is_header, os_packages, runtime_library
 from coach.site import Run
 from coach.split.draft import CannotSplitError, Draft, Split, below, plain_words, text_of
+from coach.split.starts import scripts
 
 _RESTATED = ("LABEL", "EXPOSE", "VOLUME", "STOPSIGNAL", "SHELL", "HEALTHCHECK", "ENTRYPOINT", "CMD", "USER")
 _BUILD_ENV = re.compile(
@@ -211,7 +212,8 @@ def _missing(shipped: Shipped, facts: ImageFacts | None) -> list[str]:
 
 
 def _called(shipped: Shipped, name: str) -> bool:
-    texts = " ".join(found.value for kind in _SAID for found in shipped.instructions(kind))
+    said = [found.value for kind in _SAID for found in shipped.instructions(kind)]
+    texts = " ".join([*said, *scripts(shipped).values()])
     return re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", texts) is not None
 
 
