@@ -22,7 +22,8 @@ class Hoist:
     ``unchanged``: the command reads no source and moves as it is; ``first`` is the command, ``later`` is ``None``.
     Otherwise ``first`` downloads, and ``later`` stands in for the command once the source is there; when ``first`` is
     ``None`` too, nothing can be taken out and ``reasons`` say why. Words that the user wrote stay in their order.
-    ``safety`` is ``SAFE`` only if both halves together do exactly what the command did.
+    ``safety`` is ``SAFE`` only if both halves together do exactly what the command did. ``reads`` is a command that
+    needs the same files as ``first``, where that is less than the whole command needs.
     """
 
     first: str | None
@@ -30,6 +31,7 @@ class Hoist:
     reasons: tuple[str, ...] = ()
     safety: Safety = Safety.SHOW
     unchanged: bool = False
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class _Order:
     directory: str
     context: str
     closure: Closure
+    ahead: bool
 
     def verb(self, *names: str) -> int:
         """Where the first of ``names`` stands, or where the program does."""
@@ -87,11 +90,14 @@ def hoist(
     context: str,
     raw: Sequence[str] | None = None,
     look: Callable[[str], str | None] = lambda _: None,
+    *,
+    ahead: bool = True,
 ) -> Hoist:
     """How ``words``, run in ``directory``, can download before the source is there.
 
     The arguments are those of ``manifests.closure``; ``raw`` is how the words are spelled in the script, for quotes and
     variables. Prefixes such as ``sudo`` or an assignment are not part of the words; whoever calls adds them again.
+    Without ``ahead`` the first half downloads and compiles nothing: what compiling needs may not be there yet.
     """
     closure = manifests.closure(tree, manager, words, directory, context, look)
     if closure is None:
@@ -100,26 +106,27 @@ def hoist(
         raw = [shlex.quote(word) for word in words if word is not None]
     if raw is None or len(raw) != len(words):
         return Hoist(None, None, ("a word of the command is not known before it runs",))
-    order = _Order(tree, tuple(words), tuple(raw), directory, context, closure)
+    order = _Order(tree, tuple(words), tuple(raw), directory, context, closure, ahead)
     if not closure.reads_source:
-        return Hoist(order.whole, None, closure.uncertain, _safety(closure), unchanged=True)
+        return Hoist(order.whole, None, closure.uncertain, _safety(closure.uncertain), unchanged=True)
     pair = _PAIRS.get(manager)
     if pair is None:
         return Hoist(None, None, (*closure.reads_source, *closure.uncertain))
     made = pair(order)
-    return Hoist(
-        made.first, made.later, tuple(dict.fromkeys((*made.reasons, *closure.uncertain))), _least(made, closure)
-    )
+    read = manifests.closure(tree, manager, made.reads, directory, context, look) if made.reads else None
+    uncertain = (read or closure).uncertain
+    reasons = tuple(dict.fromkeys((*made.reasons, *uncertain)))
+    return Hoist(made.first, made.later, reasons, _least(made, uncertain), reads=made.reads)
 
 
-def _safety(closure: Closure) -> Safety:
-    return Safety.REVIEW if closure.uncertain else Safety.SAFE
+def _safety(uncertain: Sequence[str]) -> Safety:
+    return Safety.REVIEW if uncertain else Safety.SAFE
 
 
-def _least(made: Hoist, closure: Closure) -> Safety:
+def _least(made: Hoist, uncertain: Sequence[str]) -> Safety:
     if made.first is None:
         return Safety.SHOW
-    return Safety.REVIEW if Safety.REVIEW in (made.safety, _safety(closure)) else made.safety
+    return Safety.REVIEW if Safety.REVIEW in (made.safety, _safety(uncertain)) else made.safety
 
 
 def _then_whole(order: _Order, first: str, *reasons: str) -> Hoist:
@@ -276,9 +283,42 @@ def _go(order: _Order) -> Hoist:
 _MOST_STUBS = 10
 
 
+def _compiled_ahead(order: _Order, targets: Sequence[tuple[str | None, bool]]) -> Hoist | None:
+    """The same build, once of the dependencies alone: empty targets stand in for the project's own."""
+    places = [(place, main) for place, main in targets if place is not None]
+    if not places or len(places) != len(targets) or len(places) > _MOST_STUBS:
+        return None
+    homes = dict.fromkeys(place.rpartition("/")[0] for place, _ in places if "/" in place)
+    folders = [home for home in homes if not any(other.startswith(f"{home}/") for other in homes)]
+    mains = [shlex.quote(place) for place, main in places if main]
+    empty = [shlex.quote(place) for place, main in places if not main]
+    steps = [f"mkdir -p {' '.join(shlex.quote(folder) for folder in folders)}"] if folders else []
+    if len(mains) == 1:
+        steps.append(f"echo 'fn main() {{}}' > {mains[0]}")
+    elif mains:
+        steps.append(f"echo 'fn main() {{}}' | tee {' '.join(mains)}")
+    steps += [f"touch {' '.join(empty)}"] if empty else []
+    touched = " ".join(shlex.quote(place) for place, _ in places)
+    reason = (
+        "the first build compiles the dependencies against empty targets; `touch` makes cargo compile the real ones, "
+        "whose files may be older"
+    )
+    return Hoist(
+        " && ".join((*steps, order.whole)),
+        f"touch {touched} && {order.whole}",
+        (reason,),
+        Safety.REVIEW,
+        reads=(order.raw[0], "fetch"),
+    )
+
+
 def _cargo(order: _Order) -> Hoist:
     from coach.manifests import rust
 
+    if order.ahead and order.words[1:2] in (("build",), ("b",)):
+        ahead = _compiled_ahead(order, rust.targets(order.tree, order.directory, order.context))
+        if ahead is not None:
+            return ahead
     stubs = rust.stubs(order.tree, order.directory, order.context)
     where = order.kept(("--locked", "--frozen"), ("--manifest-path", "--target", "--config"))
     fetch = " ".join((order.raw[0], "fetch", *(word for word in where if word != "--frozen")))

@@ -54,6 +54,8 @@ _CONFIGURED = frozenset({"npm", "pnpm", "yarn", "pip", "pip3", "poetry", "pdm", 
 _ITEM_STATE = frozenset({"cd", "export", "set", "umask", "source", ".", "unset"})
 
 
+_LONGEST_LINE = 140
+
 _OF_SOURCE = re.compile(r"\b(?:whole|sources?|code|everything|all|rest|repo(?:sitory)?|project|application)\b", re.I)
 _OF_INSTALLS = re.compile(r"\b(?:install|dependenc(?:y|ies)|manifests?|lockfiles?|packages?)\b", re.I)
 _REFERENCE = re.compile(r"\$\{?(\w+)")
@@ -209,7 +211,13 @@ class _Window:
                 raise CannotReorderError(f"one command of line {run.line} downloads and builds")
             raw = [word.raw for word in command.peeled]
             found = hoist.hoist(
-                self.site.tree, verdict.step.manager, verdict.words, verdict.directory, self.site.context, raw
+                self.site.tree,
+                verdict.step.manager,
+                verdict.words,
+                verdict.directory,
+                self.site.context,
+                raw,
+                ahead=self._may_compile(run, verdict),
             )
             self._note(found.reasons)
             if found.first is None:
@@ -222,12 +230,14 @@ class _Window:
                 continue
             stays = False
             self._note(self._lost(run, verdict))
-            self.closures[id(verdict)] = self._closure_of(verdict, found.first)
+            self.closures[id(verdict)] = self._closure_of(verdict, found)
             before, joiner, last = found.first.rpartition(" && ")
-            lead, own = self._lead_of(run, verdict)
-            fetches.append(f"{self._head_of(run)}{lead}{before}{joiner}{own}{last}")
+            lead, own = self._lead_of(run, verdict, compiles=last == " ".join(raw))
+            fetches.append(self._folded(f"{self._head_of(run)}{lead}{before}{joiner}{own}{last}"))
             self.made.says.append(
-                f"`{found.first}` downloads before the source is there; line {run.line} does the rest."
+                f"`{last}` compiles the dependencies before the source is there; line {run.line} compiles the rest."
+                if found.reads
+                else f"`{found.first}` downloads before the source is there; line {run.line} does the rest."
             )
             if found.later is not None and found.later != " ".join(raw):
                 if not command.exact or not command.peeled or verdict.step.via:
@@ -239,6 +249,21 @@ class _Window:
         if stays is False and any(verdict.step.action is Action.INSTALL for verdict in here) and len(here) > 1:
             raise CannotReorderError(f"line {run.line} chains several installs that read the source")
         return stays
+
+    def _folded(self, line: str) -> str:
+        """A RUN of several commands with each on a line of its own, where one line would be too long to read."""
+        if len(line) <= _LONGEST_LINE or "\n" in line:
+            return line
+        return line.replace(" && ", f" {self.doc.escape}{self.eol} && ")
+
+    def _may_compile(self, run: Run, verdict: Verdict) -> bool:
+        """Whether the command itself, on its own in its RUN, may stand above the source as well as below it."""
+        command = verdict.step.command
+        tools = any(step.action in (Action.OS, Action.TOOL, Action.NAMED) for step in run.steps)
+        kept = any(
+            mount.type == "cache" and (mount.target or "").rstrip("/").endswith("target") for mount in run.mounts
+        )
+        return command.exact and not command.guarded and not verdict.step.via and not tools and not kept
 
     def _lost(self, run: Run, verdict: Verdict) -> list[str]:
         """What the command that only downloads does without, though it stands before the install in its RUN."""
@@ -254,15 +279,18 @@ class _Window:
             )
         return reasons
 
-    def _closure_of(self, verdict: Verdict, first: str) -> Closure:
-        """What the command that only downloads reads: often less than the whole install."""
+    def _closure_of(self, verdict: Verdict, made: hoist.Hoist) -> Closure:
+        """What the command that goes first reads: often less than the whole install."""
         assert verdict.closure is not None
+        assert made.first is not None
         try:
-            words = shlex.split(first)
+            words = list(made.reads) or shlex.split(made.first)
         except ValueError:
             return verdict.closure
         found = manifests.closure(self.site.tree, verdict.step.manager, words, verdict.directory, self.site.context)
-        return verdict.closure if found is None or "&&" in words or found.reads_source else found
+        if found is None or "&&" in words or (found.reads_source and not made.reads):
+            return verdict.closure
+        return found
 
     def _note(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
@@ -276,14 +304,14 @@ class _Window:
             return "RUN "
         return self.doc.content[start:end].decode("utf-8", "surrogateescape")
 
-    def _lead_of(self, run: Run, verdict: Verdict) -> tuple[str, str]:
+    def _lead_of(self, run: Run, verdict: Verdict, *, compiles: bool = False) -> tuple[str, str]:
         """``cd`` and ``export`` items that stand before the command in its RUN, and its own assignments."""
         command = verdict.step.command
         if verdict.step.via:
             here = self.site.graph.state(run.instruction).workdir
             return (f"cd {shlex.quote(command.cwd)} && " if command.cwd not in (None, here) else ""), ""
         return self._prefix(run, command.item), "".join(
-            f"{name}={word.raw} " for name, word in command.assignments if name not in _COMPILES_ONLY
+            f"{name}={word.raw} " for name, word in command.assignments if compiles or name not in _COMPILES_ONLY
         )
 
     def _prefix(self, run: Run, item: int) -> str:

@@ -179,6 +179,46 @@ def stubs(tree: Tree, directory: str, context: str) -> tuple[str | None, ...]:
     return tuple(found)
 
 
+def targets(tree: Tree, directory: str, context: str) -> tuple[tuple[str | None, bool], ...]:
+    """Files, seen from ``directory``, that ``cargo build`` compiles first in every package of the workspace.
+
+    Each with whether it has to have a ``main``: programs, examples and build scripts do, libraries do not. ``None``
+    stands for a file that lies outside ``directory``.
+    """
+    gather = Gather(Request(tree, "cargo", ("cargo", "fetch"), directory, context))
+    start = next((path for path in upwards(directory, context) if gather.has(at(path, "Cargo.toml"))), None)
+    if start is None:
+        return ()
+    root, members = workspace(gather, start)
+    _packages(gather, root, [root, start, *members])
+    found: dict[str, bool] = {}
+    for path in sorted(gather.files):
+        manifest = table(gather.toml(path)) if path.endswith("Cargo.toml") else {}
+        if "package" in manifest:
+            found |= _compiled_first(gather, parent(path), manifest)
+    return tuple(
+        (path[len(directory) :].lstrip("/") if within(path, directory) else None, main) for path, main in found.items()
+    )
+
+
+def _compiled_first(gather: Gather, home: str, manifest: Mapping[str, object]) -> dict[str, bool]:
+    package = table(manifest, "package")
+    library = table(manifest, "lib").get("path", "src/lib.rs")
+    programs: list[object] = ["src/main.rs", package.get("build", "build.rs")]
+    for name in gather.children(at(home, "src/bin")):
+        programs += [f"src/bin/{name}" if name.endswith(".rs") else f"src/bin/{name}/main.rs"]
+    entries = manifest.get("bin")
+    programs += [table(entry).get("path") for entry in entries] if isinstance(entries, list) else []
+    places = [join(home, place) for place in programs if isinstance(place, str)]
+    found = {
+        path: True for path in (*places, *_wanted(gather, home, manifest)) if path is not None and gather.has(path)
+    }
+    shared = join(home, library) if isinstance(library, str) else None
+    if shared is not None and gather.has(shared):
+        found[shared] = False
+    return found
+
+
 def _toolchain(gather: Gather, directory: str) -> None:
     for above in upwards(directory, gather.context):
         gather.add_all(above, ("rust-toolchain.toml", "rust-toolchain"))
