@@ -221,7 +221,8 @@ class BuildSite:
     All lines are lines of ``path``, the file the build command is written in. ``called_from`` names the CI file that
     gets there through a composite action, a reusable workflow, a Makefile or a script; ``defined_in`` the compose or
     bake file that says what is built (its properties have line 0 here). ``signed_path``/``attested_path`` name the
-    file of ``signed_line``/``attested_line`` where that is another one.
+    file of ``signed_line``/``attested_line`` where that is another one. ``seldom`` says what starts the build where no
+    commit does (a clock, a person).
     """
 
     system: str
@@ -265,6 +266,7 @@ class BuildSite:
     defined_line: int = 0
     signed_path: str = ""
     attested_path: str = ""
+    seldom: str = ""
 
     def unsure(self, what: str) -> Unresolved | None:
         """The note on property ``what`` ("cache_to", "dockerfile", "platforms" …), if it could not be resolved."""

@@ -177,7 +177,19 @@ class Workflow:
         found: list[BuildSite] = []
         for name in _in_order(entries):
             found += self._job(name, entries[name])
-        return machine.sign_off(found, self.signed, self.attested)
+        return machine.sign_off(self._timed(found), self.signed, self.attested)
+
+    def _timed(self, found: list[BuildSite]) -> list[BuildSite]:
+        """``found`` with what is special about a workflow that no commit starts."""
+        if self.depth or not self.events or not self.events <= {"schedule", "workflow_dispatch"}:
+            return found
+        if "schedule" not in self.events:
+            return [replace(site, seldom="somebody starts it by hand") for site in found]
+        clock = "the workflow runs on a schedule"
+        return [
+            replace(site, seldom=clock, no_cache_why=site.no_cache_why or (clock if site.no_cache else ""))
+            for site in found
+        ]
 
     def _job(self, name: str, job: Node) -> list[BuildSite]:
         condition = job.get("if")
@@ -220,18 +232,6 @@ class Workflow:
             found += box.finish()
             self.signed += box.signed
             self.attested += box.attested
-            if (
-                self.depth == 0
-                and self.events
-                and self.events <= {"schedule", "workflow_dispatch"}
-                and "schedule" in self.events
-            ):
-                found = [
-                    replace(site, no_cache_why=site.no_cache_why or "the workflow runs on a schedule")
-                    if site.no_cache
-                    else site
-                    for site in found
-                ]
             outputs = job.get("outputs")
             if outputs is not None:
                 known = self.outputs.setdefault(name, {})

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 
 from coach.ci import bake, commands, compose, compose_change, github_native, github_signing, yamledit
 from coach.ci.commands import Call, Text
 from coach.ci.docker_cli import cache_ref, split_csv
 from coach.ci.github_scope import Scope
-from coach.ci.github_spot import WORKFLOWS, Spot, find, insert_steps, mapping, reference, text_of, uses
+from coach.ci.github_spot import WORKFLOWS, Spot, events, find, insert_steps, mapping, reference, text_of, uses
 from coach.ci.nouns import AddCache, BuildkitOn, DropNoCache, NativeArm, SecretArgs, Sign, Want
 from coach.ci.yamldoc import Doc, Node, Source
 from coach.ci.yamledit import CannotEditError
@@ -228,27 +229,40 @@ def _load(build: BuildSite, inputs: Node | None, reasons: list[str]) -> list[Edi
 
 
 _MATRIX = re.compile(r"\$\{\{\s*(matrix\.[\w.-]+)\s*\}\}")
+_VARYING = re.compile(r"\$\{\{\s*((?:matrix|inputs)\.[\w.-]+)\s*\}\}")
+_INPUT_OPTION = re.compile(r"(?:-f|--file|--target)[ =]\S*?\$\{\{\s*(inputs\.[\w-]+)\s*\}\}")
 
 
 def _scope(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> str:
-    """``,scope=…`` that keeps this image's cache apart from those of other images and matrix runs."""
-    parts: list[str] = []
+    """``,scope=…`` that keeps this image's cache apart from those of other images, machines and matrix runs."""
+    machines = spot.job is not None and _several_machines(spot.job)
+    action = spot.inputs is not None and spot.step.get("run") is None
+    where = [found for key in ("file", "context") for found in _varying(spot, key)] if action else []
+    stage = _varying(spot, "target") if action else []
     name = want.scope
-    if not name and _image_steps(tree) > 1:
-        name = slug(build)
-    if name:
-        parts.append(name)
-    parts += _variant(tree, build)
-    raw = spot.doc.content[spot.step.span.start : spot.doc.line_span(spot.step.end_line, spot.step.end_line).end]
-    for key in ("file", "context", "target", "platforms", "build-args"):
-        node = spot.inputs.get(key) if spot.inputs is not None else None
-        parts += [f"${{{{ {match} }}}}" for match in _MATRIX.findall(node.text or "")] if node is not None else []
-    if spot.inputs is None or spot.step.get("run") is not None:
-        parts += [f"${{{{ {match} }}}}" for match in _MATRIX.findall(raw.decode("utf-8", "replace"))]
-    if spot.job is not None and not parts and _arm_matrix(spot.job):
+    if (not name and _image_steps(tree) > 1) or (name and stage):
+        # what differs from run to run is told by its own expression, so that one text is right for all of them
+        name = slug(replace(build, target=None) if stage else build)
+    parts = ([name] if name and not where else []) + _variant(tree, build) + where + stage
+    if action:
+        found = _MATRIX.findall(text_of(mapping(spot.inputs), "build-args"))
+        if not machines and len(build.platforms) < 2:
+            # a list of platforms holds commas, which end an option
+            found = _MATRIX.findall(text_of(mapping(spot.inputs), "platforms")) + found
+        parts += [f"${{{{ {match} }}}}" for match in found]
+    else:
+        end = spot.doc.line_span(spot.step.end_line, spot.step.end_line).end
+        raw = spot.doc.content[spot.step.span.start : end].decode("utf-8", "replace")
+        parts += [f"${{{{ {match} }}}}" for match in (*_MATRIX.findall(raw), *_INPUT_OPTION.findall(raw))]
+    if machines:
         parts.append("${{ runner.arch }}")
     parts = list(dict.fromkeys(parts))
     return f",scope={'-'.join(parts)}" if parts else ""
+
+
+def _varying(spot: Spot, key: str) -> list[str]:
+    """What of an input a matrix or a caller fills in."""
+    return [f"${{{{ {match} }}}}" for match in _VARYING.findall(text_of(mapping(spot.inputs), key))]
 
 
 def _variant(tree: Tree, build: BuildSite) -> list[str]:
@@ -279,7 +293,7 @@ def _variant(tree: Tree, build: BuildSite) -> list[str]:
     return [re.sub(r"[^\w.-]+", "-", value)[:30].strip("-") for value in own if value]
 
 
-def _arm_matrix(job: Node) -> bool:
+def _several_machines(job: Node) -> bool:
     node = job.get("runs-on")
     return node is not None and node.text is not None and "matrix." in node.text
 
@@ -376,7 +390,8 @@ def _cache_command(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> 
     if build.cache_to or build.cache_from:
         raise CannotEditError("the command has cache options of its own already")
     filled = Scope().shell(source.text)
-    repository = _pushed_repository(build)
+    # a pull request of a fork may not push, neither an image nor its cache
+    repository = "" if "pull_request" in events(spot.doc) else _pushed_repository(build)
     scope = _scope(tree, build, want, spot)
     if repository and spot.job is not None:
         ref = f"{repository}:buildcache" + (f"-{slug(build)}" if want.scope or _image_steps(tree) > 1 else "")

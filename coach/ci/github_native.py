@@ -18,6 +18,7 @@ from coach.ci.github_spot import (
     Spot,
     bare,
     builds,
+    events,
     every,
     find,
     insert_steps,
@@ -113,16 +114,11 @@ def _spot(tree: Tree, build: BuildSite) -> tuple[Spot, Node]:
     if spot.action != "docker/build-push-action":
         what = spot.action or "a script"
         raise CannotEditError(f"{what} pushes by other rules than docker/build-push-action, for which this is written")
-    if "workflow_call" in _events(spot.doc):
+    if "workflow_call" in events(spot.doc):
         calls = [site for site in build_sites(tree).builds if (site.path, site.line) == (build.path, build.line)]
         if len(calls) > 1:
             raise CannotEditError("its workflow is called several times, and the digests of one run would mix")
     return spot, spot.job
-
-
-def _events(doc: Doc) -> set[str]:
-    on = doc.root.get("on") or doc.root.get("true")
-    return set() if on is None else set(on.entries()) if on.is_map else {text for text, _ in on.texts()}
 
 
 def _refuse_what_cannot_be_repeated(spot: Spot, job: Node) -> None:
@@ -461,7 +457,7 @@ def _boolean(doc: Doc, expression: str) -> bool:
     for event in ("workflow_call", "workflow_dispatch") if on is not None and on.is_map else ():
         declared = on.get(event, "inputs") if on is not None else None
         for name, node in declared.entries().items() if declared is not None else ():
-            if text_of(node, "type") == "boolean" and _events(doc) == {event}:
+            if text_of(node, "type") == "boolean" and events(doc) == {event}:
                 text = re.sub(rf"(?<![\w.-])inputs\.{re.escape(name)}(?![\w-])", "B", text)
     text = re.sub(r"\b(?:startsWith|endsWith|contains)\([^()]*\)", "B", text)
     text = re.sub(r"[\w.\[\]'-]+\s*(?:==|!=|<=|>=|<|>)\s*[\w.\[\]'-]+", "B", text)

@@ -55,6 +55,12 @@ def find(tree: Tree, build: BuildSite) -> Spot:
     raise CannotEditError("the step that builds was not found in the file")
 
 
+def events(doc: Doc) -> set[str]:
+    """What starts a workflow."""
+    on = doc.root.get("on") or doc.root.get("true")
+    return set() if on is None else set(on.entries()) if on.is_map else {text for text, _ in on.texts()}
+
+
 def mapping(node: Node | None) -> Node:
     """``node``, which has to be a mapping. Raises ``CannotEditError``."""
     if node is None or not node.is_map:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coach import ci
 from coach.ci.nouns import CI_FILE, AddCache
@@ -95,10 +95,18 @@ def _has_cache_mounts(site: Site) -> bool:
 def _starts(site: Site) -> list[_Start]:
     """The CI builds that count: those that push, else those that may, else all; builds for tests count last."""
     ordinary = [build for build in site.ci_builds if not (build.no_cache and build.no_cache_why)]
-    builds = [build for build in ordinary if build.push or (build.push is None and build.tool == "workflow")]
-    builds = builds or ordinary
-    shipped = [build for build in builds if not _for_tests(build)]
-    return [_start(site, build) for build in shipped or builds]
+    # what a clock or a person starts is not what people wait for at every commit
+    often = [build for build in ordinary if not build.seldom]
+    pool = often or ordinary
+    builds = [build for build in pool if build.push or (build.push is None and build.tool == "workflow")] or pool
+    shipped = [build for build in builds if not _for_tests(build)] or builds
+    starts = [_start(site, build) for build in shipped]
+    return starts if often else [_seldom(start) for start in starts]
+
+
+def _seldom(start: _Start) -> _Start:
+    """``start`` of a build that no commit waits for."""
+    return replace(start, certainty=Certainty.LIKELY, says=f"{start.says} ({start.build.seldom})")
 
 
 def _for_tests(build: BuildSite) -> bool:
