@@ -14,13 +14,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from coach import dockerfile
 from coach.ci import commands, compose_change
 from coach.ci.commands import Call, Filled, Text
 from coach.ci.docker_cli import Flag, Invocation
 from coach.ci.nouns import AddCache, SecretArgs, Value, Want
 from coach.ci.yamldoc import Doc, Joined, Node
 from coach.ci.yamledit import CannotEditError
-from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
+from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree, is_file
 
 MOUNTS = "Cache mounts are not part of what is exported: the layers are, so an unchanged layer is not run again."
 NOT_FOUND = "the build command was not found in the script"
@@ -604,3 +605,19 @@ def handed_over(build: BuildSite, want: SecretArgs, edits: Sequence[Edit], *reas
         (f"the Dockerfile has to read {names} from a secret mount", *reasons),
         f"`{build.path}` line {build.line} hands over {names} as a secret, which no layer and no history keeps.",
     )
+
+
+def newer_frontend(tree: Tree, build: BuildSite) -> list[Edit]:
+    """A ``# syntax=`` line for a Dockerfile that has none: what an old engine brings knows no secret variables.
+
+    "env: mount the secret to an environment variable", since Dockerfile 1.10.0: moby/buildkit
+    frontend/dockerfile/docs/reference.md; Engine 28.0 brings a newer one, 26.1 (BuildKit 0.13) an older one.
+    """
+    if build.dockerfile is None or not is_file(tree, build.dockerfile):
+        return []
+    content = tree.read(build.dockerfile)
+    parsed = dockerfile.parse(content, build.dockerfile)
+    if parsed.syntax is not None:
+        return []
+    at = 3 if content.startswith(b"\xef\xbb\xbf") else 0
+    return [Edit(build.dockerfile, Span(at, at), b"# syntax=docker/dockerfile:1" + parsed.eol)]

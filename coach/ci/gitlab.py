@@ -344,6 +344,13 @@ class Pipeline:
         """The image a job runs in, variables filled in as far as they are known."""
         return _name(self.pick(layers, "image"), self._variables(layers, {}))
 
+    def engine(self, layers: list[Node]) -> int | None:
+        """Major version of the engine that runs beside a job, where its name tells."""
+        services, env = self.pick(layers, "services"), self._variables(layers, {})
+        names = [_name(item, env) for item in services.items()] if services is not None else []
+        found = [int(match[1]) for name in names if (match := _ENGINE.search(name))]
+        return found[0] if found else None
+
     def texts(self) -> list[str]:
         """The content of every file that was read."""
         return [self.tree.read(path).decode("utf-8", "replace") for path in sorted(self.loaded)]

@@ -26,6 +26,7 @@ _LOGIN = re.compile(r"\blogin\b[^\n;&|]*\$\{?CI_REGISTRY\b|\.docker/config\.json
 _ANY_LOGIN = re.compile(r"\b(?:docker|buildah|podman)\s+login\b|\.docker/config\.json|credential-")
 _NAME = re.compile(r"(?:[\w./:-]|\$\{?\w+\}?)+")
 _OFFICIAL = re.compile(r"(?:^|/)docker:")
+_NEW = 28
 _PUBLIC = "the signature, with the project's path, goes into a public log"
 
 
@@ -46,7 +47,10 @@ def _change(tree: Tree, build: BuildSite, want: Want) -> Remedy | None:
         return _add_cache(job, want)
     if isinstance(want, SecretArgs):
         command, _ = job.command()
-        return command_edit.handed_over(build, want, command_edit.secrets(command, build, want.names))
+        edits = command_edit.secrets(command, build, want.names)
+        if build.driver in ("", "docker") and (job.pipeline.engine(job.layers) or _NEW) < _NEW:
+            edits += command_edit.newer_frontend(tree, build)
+        return command_edit.handed_over(build, want, edits)
     if isinstance(want, Sign):
         return _sign(job)
     return None

@@ -195,7 +195,7 @@ def buildkit_on(tree: Tree, build: BuildSite) -> Remedy:
                 return Remedy(
                     Safety.REVIEW,
                     (Edit(build.path, Span(at, at), b"DOCKER_BUILDKIT=1 "),),
-                    (f"{build.buildkit_why or 'the engine is old'}: a newer engine is the better fix",),
+                    (_why_by_hand(build),),
                     f"{where} asks the engine for BuildKit.",
                 )
     return Remedy(
@@ -203,6 +203,12 @@ def buildkit_on(tree: Tree, build: BuildSite) -> Remedy:
         reasons=("what keeps BuildKit off is not written in a file that can be edited",),
         guidance=f"Set `DOCKER_BUILDKIT=1` for {where}, or build with `docker buildx build`.",
     )
+
+
+def _why_by_hand(build: BuildSite) -> str:
+    if build.system == "bitbucket":
+        return f"{build.buildkit_why}, and its `docker` cache keeps layers of the legacy builder alone"
+    return f"{build.buildkit_why or 'the engine is old'}: a newer engine is the better fix"
 
 
 def _switches(path: str, lines: list[bytes], starts: list[int], numbers: range) -> list[Edit]:

@@ -66,13 +66,18 @@ def probe(site: Site) -> Answer:
 
 
 def _off(site: Site, needs: Evidence | None) -> list[BuildSite]:
-    """Builds without BuildKit; Compose v1 is assumed of `docker-compose` unless the file could not be built by it."""
+    """Builds without BuildKit; what starts without it unless told is taken for off where the file allows that."""
     return [
         build
         for build in site.builds
         if build.tool not in _AS_GOOD
-        and (build.buildkit is False or (build.tool == "docker-compose" and build.buildkit is None and needs is None))
+        and (build.buildkit is False or (_off_unless_told(build) and build.buildkit is None and needs is None))
     ]
+
+
+def _off_unless_told(build: BuildSite) -> bool:
+    """Compose v1 is assumed of `docker-compose`; Bitbucket's service brings a client that is told by a variable."""
+    return build.tool == "docker-compose" or (build.system == "bitbucket" and "legacy builder" in build.buildkit_why)
 
 
 def _why(build: BuildSite) -> str:

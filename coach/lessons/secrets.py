@@ -78,7 +78,7 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
             change = ci.change(site.tree, build, SecretArgs(ids))
             if change.safety is Safety.SHOW:
                 return Remedy(Safety.SHOW, reasons=change.reasons, guidance=f"{change.guidance}\n\n{rotate}")
-            edits += change.edits
+            edits += [edit for edit in change.edits if edit not in edits]
             reasons += change.reasons
         site.after(edit for edit in edits if edit.path == site.path)
     except CoachError as error:
