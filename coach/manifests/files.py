@@ -11,6 +11,7 @@ import posixpath
 import re
 import tomllib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from xml.parsers import expat
 
 from coach import safe_yaml
@@ -144,7 +145,7 @@ class Files:
             self._fail(path, 0, "TOML with keys of too many parts, not read")
             return None
         try:
-            return tomllib.loads(text)
+            return _toml(text)
         except (tomllib.TOMLDecodeError, ValueError) as error:
             line = re.search(r"\bline (\d+)", str(error))
             self._fail(path, int(line[1]) if line else 0, "not valid TOML")
@@ -260,6 +261,12 @@ def strings(value: object) -> list[str]:
 _COMMENT = re.compile(r'"|//|/\*')
 _STRING_END = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"?', re.S)
 _COMMA = re.compile(r'("(?:[^"\\]|\\.)*+")|,(\s*[\]}])', re.S)
+
+
+@lru_cache(maxsize=1024)
+def _toml(text: str) -> dict[str, object]:
+    # one manifest is asked about many times, over trees that differ in a Dockerfile only; nobody changes what is read
+    return tomllib.loads(text)
 
 
 def without_comments(text: str) -> str:

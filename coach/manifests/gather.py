@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from coach import redact
 from coach.manifests.files import Files, join, line_of, within
-from coach.manifests.globs import matches
+from coach.manifests.globs import matching
 from coach.model import Tree
 
 _MOST_LOOKUPS = 500
@@ -148,17 +148,17 @@ class Gather(Files):
         """
         found: set[str] = set()
         skip = len(root) + 1 if root else 0
-        candidates = [
+        candidates = {
             path[skip : -len(manifest) - 1]
             for path in self.below(root)
             if path.endswith(f"/{manifest}") and "/" in path[skip:] and self.has(path)
-        ]
+        }
         given = [pattern for pattern in patterns if pattern.strip()]
         if not ordered:
             given.sort(key=lambda pattern: pattern.startswith("!"))
         for pattern in given:
             negated = pattern.startswith("!")
-            hits = {name for name in candidates if matches(pattern.lstrip("!"), name)}
+            hits = matching(pattern.lstrip("!"), candidates)
             found = found - hits if negated else found | hits
         found = {name for name in found if "node_modules" not in name.split("/")}
         return sorted(f"{root}/{name}" if root else name for name in found)

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 _MAX_ALTERNATIVES = 500
 _GROUP = re.compile(r"([!@?*+])\(([^()/]*)\)")
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_SPECIAL = re.compile(r"[*?\[{(]|//|(?:^|/)\.(?:/|$)")
 _RANGE = re.compile(r"(\d{1,4})\.\.(\d{1,4})")
 
 
 def matches(pattern: str, path: str) -> bool:
     """Whether ``path`` ("/"-separated, relative) matches; ``*`` stays in one segment and passes over dot names."""
     parts = path.split("/")
-    return any(_segments(alternative.split("/"), parts) for alternative in expand(_tidy(pattern)))
+    return any(_segments(alternative, parts) for alternative in _alternatives(pattern))
+
+
+def matching(pattern: str, paths: Collection[str]) -> set[str]:
+    """The ``paths`` that match."""
+    written = _tidy(pattern)
+    if not _SPECIAL.search(written):
+        return {written} if written in paths else set()
+    return {path for path in paths if matches(pattern, path)}
+
+
+@lru_cache(maxsize=1024)
+def _alternatives(pattern: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(alternative.split("/")) for alternative in expand(_tidy(pattern)))
 
 
 def expand(pattern: str) -> list[str]:
@@ -44,7 +60,7 @@ def _tidy(pattern: str) -> str:
     return pattern.rstrip("/")
 
 
-def _segments(pattern: list[str], parts: list[str]) -> bool:
+def _segments(pattern: Sequence[str], parts: list[str]) -> bool:
     # One row per pattern segment: which numbers of leading path segments can be used up so far.
     reach = {0}
     for segment in pattern:

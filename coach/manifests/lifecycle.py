@@ -48,9 +48,11 @@ _IMPORT = re.compile(
     r"""(?:\brequire(?:\.resolve)?\s{0,4}\(|\bimport\s{0,4}\(|\bfrom|\bimport)\s{0,4}['"](\.[^'"\n]{0,200})['"]"""
 )
 _LOOKS_AROUND = re.compile(
-    r"\b(?:readFile|readdir|createReadStream|existsSync|copyFile|cpSync|glob|execSync|execFile|exec|spawn|spawnSync|fork)"
+    r"\b(?:read(?:File|dir|JSON|Json)|createReadStream|exists|pathExists|copyFile|copy|cp|move|glob|exec|execFile|spawn|fork)"
     r"(?:Sync)?\s{0,4}\(|\bprocess\.cwd\b|\brequire\s{0,4}\(\s{0,4}[^'\"\s)]|child_process"
+    r"|['\"](?:fs-extra|globby|fast-glob|shelljs|execa|zx|cpy)['\"]"
 )
+_NAMED_NEARBY = re.compile(r"""['"`](\.{1,2}/[\w@.+/-]{0,200})(\$\{|['"`*])""")
 
 
 @dataclass
@@ -269,9 +271,21 @@ class Scripts:
                 if inner is not None:
                     todo.append(inner)
             if _LOOKS_AROUND.search(text):
+                self._nearby(path, text)
                 self._doubt(name, f"runs `{shown(path)}`, which may read files or run programs of its own choice")
         if todo:
             self._doubt(name, "needs more files than are followed")
+
+    def _nearby(self, path: str, text: str) -> None:
+        """Take in what a file that reads others names by relative path; the folder where the name is made up there."""
+        for named, end in dict.fromkeys(_NAMED_NEARBY.findall(_IMPORT.sub("", text))):
+            whole = end in "'\"`"
+            for origin in dict.fromkeys((parent(path), self.directory)):
+                target = join(origin, named if whole else named.rpartition("/")[0])
+                if target is None or (whole and self.gather.add(target)):
+                    continue
+                if not f"{self.directory}/".startswith(f"{target}/") and target not in ("", parent(path)):
+                    self.gather.add_dir(target)
 
     def _copied(self, name: str, words: list[str], where: str) -> None:
         named = [word for word in words if not word.startswith("-") and word not in ("cp", "mv", "ln")]
