@@ -19,7 +19,8 @@ from coach.split.starts import scripts
 _RESTATED = ("LABEL", "EXPOSE", "VOLUME", "STOPSIGNAL", "SHELL", "HEALTHCHECK", "ENTRYPOINT", "CMD", "USER")
 _BUILD_ENV = re.compile(
     r"CGO_ENABLED|GOOS|GOARCH|GOFLAGS|GOPROXY|GOPRIVATE|GOCACHE|GOPATH|GO111MODULE|DEBIAN_FRONTEND|PIP_\w+|CARGO_\w+|"
-    r"RUSTFLAGS|npm_config_\w+|NPM_CONFIG_\w+|CI|HUSKY|NODE_OPTIONS|MAVEN_\w+|GRADLE_\w+|CFLAGS|CXXFLAGS|LDFLAGS|UV_\w+|POETRY_\w+"
+    r"RUSTFLAGS|npm_config_\w+|NPM_CONFIG_\w+|CI|HUSKY|NODE_OPTIONS|MAVEN_\w+|GRADLE_\w+|CFLAGS|CXXFLAGS|LDFLAGS|UV_\w+|POETRY_\w+|"
+    r"PNPM_HOME|COREPACK_\w+|TURBO_\w+|NX_\w+"
 )
 _USER_TOOLS = frozenset({"useradd", "adduser", "groupadd", "addgroup", "usermod"})
 _FOR_GYP = frozenset({"python3", "python", "python-is-python3", "python3-minimal"})
@@ -54,7 +55,7 @@ def assemble(shipped: Shipped, draft: Draft, workdir: str) -> Split:
     made = Split(list(draft.edits), list(dict.fromkeys(draft.reasons)), draft.says)
     made.edits += _named(shipped, draft)
     made.edits.append(Edit(site.path, Span(last.span.end, last.span.end), text))
-    made.edits += _exec_form(shipped, facts, last)
+    made.edits += _exec_form(shipped, facts, last) if draft.command is None else []
     if facts is not None and facts.user not in (None, "0"):
         made.reasons.append(
             f"{draft.base} runs as uid {facts.user}, not as root: what it writes to must be writable for it"
@@ -79,19 +80,32 @@ def _restated(shipped: Shipped, last: Instruction, workdir: str) -> list[str]:
     site, stage = shipped.site, shipped.stage
     above = [found for found in stage.body if found.span.start < last.span.start]
     kept = [
-        found for found in above if found.name == "ENV" and not all(_BUILD_ENV.fullmatch(key) for key, _ in found.pairs)
+        found
+        for found in above
+        if found.name == "ENV" and not all(_only_builds(key, value) for key, value in found.pairs)
     ]
+    named = " ".join(found.value for found in kept)
+    kept += [found for found in above if found.name == "ENV" and found not in kept and _names_one(found, named)]
     used = " ".join(found.value for found in stage.body if found in kept or found.span.start > last.span.start)
-    lines = [text_of(shipped, found) for found in above if found in kept or _names_one(found, used)]
+    lines = [
+        text_of(shipped, found) for found in above if found in kept or (found.name == "ARG" and _names_one(found, used))
+    ]
     own = site.graph.state(stage.body[0]).workdir if stage.body else None
     if any(found.name == "WORKDIR" for found in above) or (own not in (None, "/", "") and own == workdir):
         lines.append(f"WORKDIR {site.graph.state(last).workdir or '/'}")
     return lines
 
 
+def _only_builds(key: str, value: str | None) -> bool:
+    """Whether an ENV matters to a build alone: its tools' settings, and where these look for their programs."""
+    if key == "PATH" and re.fullmatch(r"\"?\$\{?PNPM_HOME\}?(?:/bin)?:\$\{?PATH\}?\"?", value or ""):
+        return True
+    return _BUILD_ENV.fullmatch(key) is not None
+
+
 def _names_one(found: Instruction, used: str) -> bool:
-    """Whether an ARG declares a name that ``used`` refers to."""
-    return found.name == "ARG" and any(re.search(rf"\$\{{?{re.escape(key)}\b", used) for key, _ in found.pairs)
+    """Whether ``used`` refers to a name that an ARG or ENV sets."""
+    return any(re.search(rf"\$\{{?{re.escape(key)}\b", used) for key, _ in found.pairs)
 
 
 def _late(shipped: Shipped, last: Instruction) -> list[str]:
