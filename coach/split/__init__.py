@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from coach.images import Role
 from coach.shipped import Shipped
@@ -11,13 +12,13 @@ from coach.split.runtime import assemble
 
 __all__ = ["CannotSplitError", "Split", "plan", "sketch"]
 
-_NODE = frozenset({"node", "npm", "yarn", "pnpm", "next", "npx"})
+_NODE = frozenset({"node", "npm", "yarn", "pnpm", "next", "npx", "bun", "bunx"})
 _PYTHON = frozenset(
     {"python", "python3", "gunicorn", "uvicorn", "flask", "fastapi", "celery", "daphne", "hypercorn"}
     | {"streamlit", "django-admin", "granian", "waitress-serve"}
 )
 _INITS = frozenset({"tini", "dumb-init", "catatonit"})
-_RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv", "hatch", "bun", "deno"})
+_RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv", "hatch", "deno"})
 
 
 def plan(shipped: Shipped) -> Split:
@@ -42,11 +43,13 @@ def plan(shipped: Shipped) -> Split:
         from coach.split import ruby
 
         return assemble(shipped, ruby.ruby(shipped, workdir), workdir)
-    words = _start_words(shipped)
     if shipped.base.family == "python" and any(step.ecosystem == "python" for _, step in shipped.installs):
         from coach.split import python
 
         return assemble(shipped, python.python(shipped, workdir), workdir)
+    words = _start_words(shipped)
+    if shipped.base.family == "bun" and re.fullmatch(r"run|start|x|.*\.[cm]?[jt]sx?", words[0]):
+        words = ["bun", *words]  # the image's own entrypoint runs such words by bun
     name = posixpath.basename(words[0])
     # a repository is in one language: what takes the others apart is not imported for it
     from coach.split import program

@@ -68,7 +68,7 @@ def _starts_node(shipped: Shipped, draft: Draft) -> bool:
     said = shipped.start.command
     if shipped.start.entrypoint is not None or said is None or said.span.start < draft.last.span.start:
         return False
-    words = list(said.words) if said.json else plain_words(said.value) or []
+    words = draft.command or (list(said.words) if said.json else plain_words(said.value) or [])
     return len(words) > 1 and words[0] == "node"
 
 

@@ -54,6 +54,7 @@ class Draft:
     same, unless ``edits`` put further stages between them. ``before`` are lines that end the build, ``env`` lines that
     the runtime stage needs besides the user's own, ``packages`` what it installs besides what the user installed.
     ``all_files`` says that every file of the context ships that the build had, not only what ``takes`` names.
+    ``command`` are the words that take the place of the user's command, where they have to.
     """
 
     base: str
@@ -68,6 +69,7 @@ class Draft:
     edits: list[Edit] = field(default_factory=list)
     says: str = ""
     all_files: bool = False
+    command: list[str] | None = None
 
     def take(self, path: str, target: str = "", owner: str = "") -> None:
         """Copy ``path`` out of the stage that ends the build."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from coach.dockerfile import Instruction
 from coach.manifests.node_facts import NodeFacts
 from coach.model import Edit, Span
 from coach.order import Verdict
-from coach.shell import parse
 from coach.shipped import Shipped, builds_of, dev_installs
 from coach.site import Run
-from coach.split import outputs, production
+from coach.split import deploy, outputs, production
 from coach.split.bare import bare
+from coach.split.direct import direct
 from coach.split.draft import (
     WORK,
     CannotSplitError,
@@ -33,25 +33,24 @@ from coach.split.draft import (
     refuse_downloads,
     smaller_base,
 )
+from coach.split.entry import Entry, entry
 from coach.split.outputs import Builds
 from coach.split.production import LifecycleError
 from coach.split.workspace import UntoldError
 from coach.steps import Action, PackageStep
 
-_DEV_STARTERS = frozenset({"ts-node", "tsx", "nodemon", "ts-node-dev", "vite", "react-scripts", "webpack"})
-_PRELOADS = frozenset({"-r", "--require", "--import", "--loader", "--experimental-loader"})
 _PRUNE = {"npm": "npm prune --omit=dev", "pnpm": "CI=true pnpm prune --prod"}
 
 
 @dataclass(frozen=True)
 class _Project:
-    """The one install of the stage, the packages it serves, and the words that start the program."""
+    """The one install of the stage, the packages it serves, and the program that is started."""
 
     run: Run
     step: PackageStep
     verdict: Verdict
     packages: dict[str, NodeFacts]
-    entry: list[str]
+    entry: Entry
     workdir: str
 
     @property
@@ -75,9 +74,14 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
     """A runtime stage with production dependencies and what was built, or the sources that run as they are."""
     base = shipped.base
     assert base is not None
-    if base.family != "node" or workdir == "/":
-        raise CannotSplitError(f"{shipped.base_named} is not an image of Node.js with a working directory of its own")
+    if base.family not in ("node", "bun") or workdir == "/":
+        raise CannotSplitError(
+            f"{shipped.base_named} is not an image of Node.js or Bun with a working directory of its own"
+        )
     refuse_downloads(shipped)
+    made = deploy.deployment(shipped, workdir)
+    if made is not None:
+        return deploy.deployed(shipped, made, words, workdir)
     project = _project(shipped, words, workdir)
     dev = any(dev.through is None for dev in dev_installs(shipped))
     above = [found for found in shipped.stage.body if found.name in WORK]
@@ -87,7 +91,7 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
         draft = _sources(shipped, project, dev)
     else:
         draft = _built(shipped, project, dev)
-    _direct(shipped, project, draft, words)
+    direct(shipped, draft, project.entry, project.place(project.entry.directory), project.step.manager)
     if {"prisma", "@prisma/client"} & project.facts.dependencies.keys() and base.ships_build_tools:
         draft.packages.append("openssl")  # Prisma's engine loads it; the slim image has none
     alone = bare(shipped, draft, workdir, project.packages)
@@ -98,85 +102,31 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
     return draft
 
 
+def _home(shipped: Shipped) -> str:
+    """The image to run on: Bun's own slim one, which holds the same program, as a smaller one of Node.js does."""
+    base, written = shipped.base, shipped.lineage[0].base
+    if base is not None and base.family == "bun" and base.runtime and not re.search(r"[$@]", written):
+        return base.runtime[0]
+    return smaller_base(shipped)
+
+
 def _project(shipped: Shipped, words: Sequence[str], workdir: str) -> _Project:
     installs = [(r, step) for r, step in shipped.installs if step.action is Action.INSTALL and step.ecosystem == "node"]
-    if len(installs) != 1 or installs[0][1].directory != workdir:
+    if len(installs) != 1 or installs[0][1].directory is None or not below(workdir, installs[0][1].directory):
         raise CannotSplitError("the dependencies are not installed once, in the working directory")
     run, step = installs[0]
-    _, manifest = manifest_at(shipped, posixpath.join(workdir, "package.json"))
-    entry = _entry(words, manifest, step.manager)
+    root = step.directory or "/"
+    if root == "/":
+        raise CannotSplitError("the dependencies are installed in the root of the file system")
+    manifest_at(shipped, posixpath.join(root, "package.json"))
     verdict = next((one for one in order.verdicts(shipped.site) if one.step.command is step.command), None)
     if verdict is None or verdict.closure is None:
         raise CannotSplitError("the manifests of the install were not found in the repository")
     packages = production.packages_of(shipped.site.tree, verdict)
-    _brought(entry, packages)
-    return _Project(run, step, verdict, packages, entry, workdir)
-
-
-def _entry(words: Sequence[str], manifest: dict[str, object], manager: str) -> list[str]:
-    """The ``node …`` or framework command behind a start command."""
-    texts = list(words)
-    name = posixpath.basename(texts[0])
-    if name in ("npm", "yarn", "pnpm"):
-        plain = [word for word in texts[1:] if not word.startswith("-")]
-        script = plain[1] if plain[:1] in (["run"], ["run-script"]) and len(plain) > 1 else "".join(plain[:1])
-        scripts = manifest.get("scripts")
-        text = scripts.get(script) if isinstance(scripts, dict) else None
-        if not isinstance(text, str):
-            raise CannotSplitError(f"package.json has no script {script!r}")
-        commands = [command for command in parse(text).commands if command.name]
-        if len(commands) != 1:
-            raise CannotSplitError(f"the script {script!r} runs several commands")
-        if _lacked(name, manager):
-            hooks = isinstance(scripts, dict) and {f"pre{script}", f"post{script}"} & scripts.keys()
-            if commands[0].assignments or hooks or words[-1] != script or None in commands[0].words:
-                raise CannotSplitError(
-                    f"the command starts {name}, which the runtime image does not have: start node itself"
-                )
-        texts = [word or "" for word in commands[0].words]
-        name = posixpath.basename(texts[0])
-    if name == "npx":
-        texts = texts[1:]
-    if not texts or posixpath.basename(texts[0]) in _DEV_STARTERS:
-        raise CannotSplitError("the command runs a development tool, not a build")
-    return texts
-
-
-def _lacked(name: str, manager: str) -> bool:
-    """Whether a package manager is one that an image of Node.js does not bring."""
-    return name == "pnpm" or (name == "yarn" and manager == "yarn-berry")
-
-
-def _direct(shipped: Shipped, project: _Project, draft: Draft, words: Sequence[str]) -> None:
-    """Name the program itself where the command starts it through a package manager that stays behind."""
-    name, said = posixpath.basename(words[0]), shipped.start.command
-    if not _lacked(name, project.step.manager):
-        return
-    entry = list(project.entry)
-    if said is None or shipped.start.entrypoint is not None or said.span.start < draft.last.span.start:
-        raise CannotSplitError(f"the command starts {name}, which the runtime image does not have: start node itself")
-    if entry[0] != "node":
-        if "/" in entry[0]:
-            raise CannotSplitError(f"{entry[0]} is no command of a package")
-        entry[0] = f"node_modules/.bin/{entry[0]}"
-    start, end = said.offset(0), said.offset(len(said.value) - 1) + 1
-    draft.edits.append(Edit(shipped.site.path, Span(start, end), json.dumps(entry).encode()))
-    draft.reasons.append(f"the container starts {entry[0]} itself: the runtime image has no {name}")
-
-
-def _brought(entry: Sequence[str], packages: dict[str, NodeFacts]) -> None:
-    """Raise when the program, or a module it preloads, comes with a development dependency."""
-    production = {name for facts in packages.values() for name in facts.dependencies}
-    development = {name for facts in packages.values() for name in facts.dev_dependencies} - production
-    name = posixpath.basename(entry[0])
-    if name != "node" and not any(package == name or package.endswith(f"/{name}") for package in production):
-        raise CannotSplitError(f"the container starts {name}, which no production dependency brings")
-    for at, word in enumerate(entry[:-1]):
-        wanted = entry[at + 1]
-        if word in _PRELOADS and not wanted.startswith((".", "/")):
-            package = "/".join(wanted.split("/")[: 2 if wanted.startswith("@") else 1])
-            if package in development:
-                raise CannotSplitError(f"the container preloads {package}, a development dependency")
+    here = posixpath.normpath(posixpath.join(verdict.directory or ".", posixpath.relpath(workdir, root)))
+    start = entry(words, shipped.site, packages, "" if here == "." else here)
+    start.check(packages)
+    return _Project(run, step, verdict, packages, start, root)
 
 
 # ---- the program runs from its sources
@@ -185,7 +135,7 @@ def _brought(entry: Sequence[str], packages: dict[str, NodeFacts]) -> None:
 def _sources(shipped: Shipped, project: _Project, dev: bool) -> Draft:
     """Nothing is built: the install stays behind with the compiler, the sources go to the runtime stage at once."""
     name = shipped.stage.name or free_name(shipped, "deps", "prod-deps", "dependencies")
-    draft = Draft(smaller_base(shipped), project.run.instruction, name, name)
+    draft = Draft(_home(shipped), project.run.instruction, name, name)
     if dev:
         changed = production.edited(shipped, project.run, project.step, project.facts)
         extra = ""
@@ -215,7 +165,7 @@ def _flagged(shipped: Shipped, run: Run, changed: production.Edited, extra: str)
 
 
 def _built(shipped: Shipped, project: _Project, dev: bool) -> Draft:
-    base = smaller_base(shipped)
+    base = _home(shipped)
     last = last_work(shipped.stage)
     if not dev:
         name = build_name(shipped)
@@ -311,6 +261,7 @@ def _take(shipped: Shipped, project: _Project, draft: Draft, prod: str) -> None:
         draft.take(project.workdir, owner=whole)
         draft.reasons.append(f"all of {project.workdir} is copied: its packages keep dependencies in several places")
         return
+    made = [path for path in made if not prod or path not in standing]
     for path in [*kept, *made]:
         draft.take(path, owner=owner)
     listed = ", ".join(posixpath.relpath(path, project.workdir) for path in made)
@@ -352,12 +303,9 @@ def _made(shipped: Shipped, project: _Project) -> list[str]:
 
 def _starts_in(project: _Project, made: Sequence[str]) -> bool:
     """Whether the file that is started lies in what was built."""
-    name = posixpath.basename(project.entry[0])
-    if name == "next" and "start" in project.entry:
-        return any(path.endswith("/.next") for path in made)
-    if name != "node":
-        return False
-    words = [word for at, word in enumerate(project.entry) if at and project.entry[at - 1] not in _PRELOADS]
-    file = next((word for word in words if word and not word.startswith("-")), "")
-    path = posixpath.normpath(posixpath.join(project.workdir, file))
-    return bool(file) and any(below(path, folder) for folder in made)
+    start = project.entry
+    where = project.place(start.directory)
+    if start.name == "next" and "start" in start.words:
+        return posixpath.join(where, ".next") in made
+    path = posixpath.normpath(posixpath.join(where, start.file))
+    return bool(start.file) and any(below(path, folder) for folder in made)

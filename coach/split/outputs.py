@@ -53,7 +53,7 @@ _NEUTRAL = frozenset(
     }
     | {"cat", "ls", "del-cli", "del", "biome", "stylelint", "resolve-tspaths", "[", "shx"}
 )
-_PEELED = frozenset({"npx", "cross-env", "cross-env-shell", "dotenv", "env"})
+_PEELED = frozenset({"npx", "bunx", "cross-env", "cross-env-shell", "dotenv", "env"})
 _BUNDLERS = frozenset(
     {"vite", "webpack", "next", "rollup", "react-scripts", "esbuild", "tsup", "ncc", "astro", "nuxt", "nuxi"}
 )
@@ -75,6 +75,7 @@ _OUT_FLAGS = {
     "webpack": ("-o", "--output-path"),
     "rollup": ("-d", "--dir"),
     "ncc": ("-o", "--out"),
+    "bun": ("--outdir",),
 }
 _LITERAL = {
     "vite": r"\boutDir\s*:\s*['\"]([\w./-]+)['\"]",
@@ -192,6 +193,9 @@ class Builds:
                 raise UntoldError(f"`{name} {plain[0]}` runs over several packages")
             self.command(plain[1:], directory, depth + 1)
             return
+        if name == "bun" and plain[:1] == ["build"]:
+            self._tool("bun", rest, directory)
+            return
         if plain[:1] in (["run"], ["run-script"]):
             plain = plain[1:]
         if not plain:
@@ -260,7 +264,7 @@ class Builds:
         if name in ("swc", "babel", "tsc"):
             self.plain_js.add(directory)
         out = _flag(rest, _OUT_FLAGS.get(name, ()))
-        if name == "esbuild" and out is None:
+        if name in ("esbuild", "bun") and out is None:
             file = _flag(rest, ("--outfile",))
             out = posixpath.dirname(file) if file else None
         if out is None and name == "tsc":

@@ -23,7 +23,7 @@ _VERBS = {
     "npm": ("ci", "clean-install", "install", "i"),
     "pnpm": ("install", "i"),
     "yarn": ("install",),
-    "bun": ("install", "i"),
+    "bun": ("install", "i", "ci"),
 }
 _FLAG = {"npm": "--omit=dev", "pnpm": "--prod", "yarn": "--production", "bun": "--production"}
 _FOCUS = "yarn workspaces focus --production --all"
@@ -68,6 +68,8 @@ def edited(shipped: Shipped, run: Run, step: PackageStep, facts: NodeFacts) -> E
     if step.manager == "yarn-berry":
         _focusable(shipped, facts)
         return Edited(command.peeled[0].start, command.peeled[-1].end, _FOCUS)
+    if step.manager == "bun" and not facts.lockfile:
+        raise CannotSplitError("`bun install --production` insists on a lockfile, which the repository does not hold")
     if step.manager not in _FLAG:
         raise CannotSplitError(f"how {step.manager} leaves out development dependencies here is not certain")
     verb = next((word for word in command.peeled[1:] if word.text in _VERBS[step.manager]), None)
