@@ -205,7 +205,7 @@ def test_two_builds_of_a_job_share_one_new_builder() -> None:
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [
-        ("    machine: true\n", "    machine:\n      docker_layer_caching: true\n"),
+        ("    machine: true\n", "    machine:\n      image: default\n      docker_layer_caching: true\n"),
         ("    machine:\n      image: x\n", "    machine:\n      image: x\n      docker_layer_caching: true\n"),
         ("    machine: {image: x}\n", "    machine: {image: x, docker_layer_caching: true}\n"),
     ],

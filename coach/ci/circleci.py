@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from coach.ci import commands, docker_cli, paths, yamldoc
 from coach.ci.commands import Text, substitute
 from coach.ci.docker_cli import Place
+from coach.ci.jobs import walk
 from coach.ci.machine import Machine, sign_off
 from coach.ci.nouns import WORKSPACE, Discovery, Value, differs_per_commit, static
 from coach.ci.yamldoc import Doc, Node
@@ -23,7 +24,7 @@ from coach.model import BuildSite, Skipped, Tree, Unresolved, is_file
 ROOTS = (".circleci/config.yml", ".circleci/config.yaml", "circle.yml")
 MAX_DEPTH = 8
 MAX_RUNS = 300
-_PARAMETER = re.compile(r"<<\s*([\w.-]+)\s*>>")
+PARAMETER = re.compile(r"<<\s*([\w.-]+)\s*>>")
 _ENGINE = re.compile(r"^(\d+)\.")
 _KNOWN = {
     "CIRCLE_SHA1": Value(None, "$CIRCLE_SHA1", "CIRCLE_SHA1 differs on every commit", per_commit=True),
@@ -37,15 +38,42 @@ def read(tree: Tree) -> Discovery:
     """Every build of every job that a workflow runs."""
     builds: list[BuildSite] = []
     skipped: list[Skipped] = []
-    for path in ROOTS:
-        if not is_file(tree, path):
-            continue
+    todo = [path for path in ROOTS if is_file(tree, path)]
+    for path in todo:
         try:
             doc = yamldoc.read(tree.read(path), path)
+            setup = doc.root.get("setup")
+            if setup is not None and setup.text == "true":
+                todo += [other for other in _continued(tree) if other not in todo]
             builds += Config(tree, doc).sites()
         except InputError as error:
             skipped.append(Skipped(path, error.line, error.says))
     return Discovery(tuple(builds), tuple(skipped))
+
+
+def _continued(tree: Tree) -> list[str]:
+    """Configurations that a setup workflow can continue with: files beside it that hold workflows."""
+    return [
+        path
+        for path in tree.entries()
+        if path.startswith(".circleci/")
+        and path.endswith((".yml", ".yaml"))
+        and is_file(tree, path)
+        and re.search(rb"^workflows\s*:", tree.read(path), re.M)
+    ][:MAX_RUNS]
+
+
+def runs(doc: Doc) -> list[Node]:
+    """Every ``run`` step of the jobs and the commands of a configuration: its shell text."""
+    found: dict[int, Node] = {}
+    for key in ("jobs", "commands"):
+        held = doc.root.get(key)
+        for holder in walk(held) if held is not None else ():
+            run = holder.get("run")
+            text = run.get("command") if run is not None and run.is_map else run
+            if text is not None and text.text is not None:
+                found.setdefault(id(text.node), text)
+    return list(found.values())
 
 
 @dataclass(slots=True)
@@ -72,10 +100,10 @@ class Scope:
 
     def fill(self, text: str) -> Value:
         """``text`` with its parameters replaced where they are static."""
-        filled = substitute(text, _PARAMETER, lambda match: self.lookup(match[1]))
+        filled = substitute(text, PARAMETER, lambda match: self.lookup(match[1]))
         if not filled.holes:
             return static(filled.text)
-        shown = _PARAMETER.sub(lambda match: self.lookup(match[1]).text or match[0], text)
+        shown = PARAMETER.sub(lambda match: self.lookup(match[1]).text or match[0], text)
         hole = filled.holes[0]
         return Value(None, shown, hole.why, hole.secret, any(item.per_commit for item in filled.holes))
 
@@ -337,5 +365,5 @@ class Steps:
             directory = node.get("working_directory")
             if directory is not None and directory.text is not None:
                 cwd = _directory(scope.fill(directory.text))
-        filled = substitute(command.text, _PARAMETER, lambda match: scope.lookup(match[1]))
+        filled = substitute(command.text, PARAMETER, lambda match: scope.lookup(match[1]))
         self.box.run(Text(filled, env, cwd), command.source().place)

@@ -1,15 +1,17 @@
-"""What to write into CircleCI's configuration so that a build keeps its cache.
+"""What to write into CircleCI's configuration so that a build keeps its cache or hands over secrets.
 
-Source (read 2026-11): circleci.com/docs/docker-layer-caching (200 credits for each job run).
+Sources (read 2026-11): circleci.com/docs/docker-layer-caching (200 credits for each job run),
+circleci.com/docs/oidc-tokens-with-custom-claims (``circleci run oidc get``), sigstore/fulcio config/identity (a token
+of CircleCI is taken when it is made out for ``sigstore``).
 """
 
 from __future__ import annotations
 
-from coach.ci import yamldoc, yamledit
-from coach.ci.nouns import AddCache, SecretArgs, Sign, Want
+from coach.ci import command_edit, commands, guidance, yamldoc, yamledit
+from coach.ci.circleci import PARAMETER, runs
+from coach.ci.nouns import AddCache, NativeArm, SecretArgs, Sign, Value, Want
 from coach.ci.yamldoc import Doc, Node
 from coach.ci.yamledit import CannotEditError
-from coach.errors import InputError
 from coach.model import BuildSite, Edit, Remedy, Safety, Tree
 
 _KEY = "docker_layer_caching"
@@ -17,19 +19,47 @@ _KEY = "docker_layer_caching"
 
 def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
     """Edits for a build that a CircleCI job runs."""
-    try:
-        if isinstance(want, AddCache):
-            path = build.called_from or build.path
-            return Remedy(
-                Safety.REVIEW,
-                (_layer_caching(tree, path, build.job),),
-                ("Docker layer caching costs 200 credits for each run of the job",),
-                f"The job `{build.job}` of `{path}` finds the layers of earlier runs.",
-            )
-    except (CannotEditError, InputError) as error:
-        reason = error.says if isinstance(error, InputError) else str(error)
-        return Remedy(Safety.SHOW, reasons=(reason,), guidance=_by_hand(build, want))
-    return Remedy(Safety.SHOW, reasons=("a CircleCI job is not edited for this",), guidance=_by_hand(build, want))
+    return guidance.edited(build, want, lambda: _change(tree, build, want), _snippet(build, want))
+
+
+def _change(tree: Tree, build: BuildSite, want: Want) -> Remedy | None:
+    path = build.called_from or build.path
+    if isinstance(want, AddCache):
+        return Remedy(
+            Safety.REVIEW,
+            (_layer_caching(tree, path, build.job),),
+            (
+                "Docker layer caching costs 200 credits for each run of the job",
+                "its documentation lists known issues with gen3 resource classes and with newer versions of Docker",
+            ),
+            f"The job `{build.job}` of `{path}` finds the layers of earlier runs, those of every stage, on a volume "
+            "that CircleCI keeps; jobs that run at once may get different ones. Count on the layers, not on what cache "
+            "mounts hold.",
+        )
+    if isinstance(want, Sign):
+        raise CannotEditError("whether the job has cosign, and the organization's tokens what Sigstore asks, is open")
+    if isinstance(want, SecretArgs):
+        if build.tool == "orb":
+            raise CannotEditError("the build steps stand in an orb")
+        if build.defined_in:
+            raise CannotEditError("what is built is told by a file that people read too, not by this job")
+        edits = _secrets(tree, build, want, yamldoc.read(tree.read(path), path))
+        return command_edit.handed_over(build, want, edits)
+    return None
+
+
+def _secrets(tree: Tree, build: BuildSite, want: SecretArgs, doc: Doc) -> list[Edit]:
+    hole = Value(None, "", "it is a parameter")
+    for text in runs(doc):
+        if build.path == doc.path and not text.line <= build.line <= text.end_line:
+            continue
+        command, _ = command_edit.in_nodes(
+            tree, build, [text], lambda given: commands.substitute(given, PARAMETER, lambda _: hole)
+        )
+        # what the remote engines bring is often too old for a secret in a variable
+        frontend = command_edit.newer_frontend(tree, build) if build.driver in ("", "docker") else []
+        return [*command_edit.secrets(command, build, want.names), *frontend]
+    raise CannotEditError(command_edit.NOT_FOUND)
 
 
 def _layer_caching(tree: Tree, path: str, name: str) -> Edit:
@@ -51,7 +81,8 @@ def _layer_caching(tree: Tree, path: str, name: str) -> Edit:
         return yamledit.add_keys(machine, [(_KEY, "true")])
     if machine.text == "true" and machine.key is not None:
         indent = " " * machine.key_column
-        lines = [f"{indent}machine:", f"{indent}  {_KEY}: true"]
+        # what `true` is short for: circleci.com/docs/guides/server/execute/using-linuxvm
+        lines = [f"{indent}machine:", f"{indent}  image: default", f"{indent}  {_KEY}: true"]
         return _rewrite(doc, machine.key_line, lines)
     raise CannotEditError("the machine is written in a way that takes no options")
 
@@ -95,18 +126,62 @@ def _rewrite(doc: Doc, line: int, lines: list[str]) -> Edit:
     return Edit(doc.path, span, doc.eol.join(text.encode() for text in lines) + (doc.eol if ended else b""))
 
 
-def _by_hand(build: BuildSite, want: Want) -> str:
-    where = f"`{build.path}` line {build.line}"
+# -- guidance ------------------------------------------------------------------------------------------------------
+
+
+def _snippet(build: BuildSite, want: Want) -> str:
+    file = f" -f {build.dockerfile}" if build.dockerfile not in (None, "Dockerfile") else ""
+    context = build.context or "."
     if isinstance(want, AddCache):
+        place = f"<registry>/<repository>:buildcache{f'-{want.scope}' if want.scope else ''}"
         return (
-            f"Give the job of {where} `docker_layer_caching: true` (under `setup_remote_docker` or `machine`; it costs "
-            "credits), or build with `--cache-to type=registry,ref=<image>:buildcache,mode=max` and the matching "
-            "`--cache-from`."
+            _fenced("- setup_remote_docker:", f"    {_KEY}: true")
+            + "\n\n(or under `machine`; it costs credits), or a registry cache with a builder of its own:\n\n"
+            + _fenced(
+                "- run:",
+                "    name: Build",
+                "    command: |",
+                "      docker context create ci",
+                "      docker buildx create --use --driver docker-container ci",
+                "      docker buildx build --push -t <registry>/<repository>:$CIRCLE_SHA1 \\",
+                f"        --cache-from type=registry,ref={place} \\",
+                f"        --cache-to type=registry,ref={place},mode=max{file} {context}",
+            )
         )
     if isinstance(want, SecretArgs):
-        listed = "\n".join(f"- `{name}` → `--secret id={ident},env={name}`" for name, ident in want.names.items())
-        return f"Hand these over as secrets instead of build arguments at {where}:\n{listed}"
+        flags = " ".join(f"--secret id={ident},env={name}" for name, ident in want.names.items())
+        return _fenced(f"- run: docker build {flags}{file} {context}")
     if isinstance(want, Sign):
-        command = "SIGSTORE_ID_TOKEN=$CIRCLE_OIDC_TOKEN_V2 cosign sign --yes <image>@<digest>"
-        return f"After the push at {where}: `{command}`."
-    return f"Change the build at {where}."
+        return (
+            _fenced(
+                "- run:",
+                "    name: Sign",
+                "    command: |",
+                """      export SIGSTORE_ID_TOKEN="$(circleci run oidc get --claims '{\"aud\": \"sigstore\"}')\"""",
+                "      cosign sign --yes <image>@<digest>",
+            )
+            + "\n\nThe token in `$CIRCLE_OIDC_TOKEN_V2` is made out for the organization, which Sigstore refuses."
+        )
+    if isinstance(want, NativeArm):
+        return (
+            _fenced(
+                "jobs:",
+                "  image:",
+                "    parameters:",
+                "      size: {type: string}",
+                "    machine: {image: ubuntu-2404:current}",
+                "    resource_class: << parameters.size >>",
+                "workflows:",
+                "  image:",
+                "    jobs:",
+                "      - image:",
+                "          matrix:",
+                "            parameters: {size: [medium, arm.medium]}",
+            )
+            + "\n\nEach pushes a tag of its own; a job after them joins the two with `docker buildx imagetools create`."
+        )
+    return ""
+
+
+def _fenced(*lines: str) -> str:
+    return "\n".join(["```yaml", *lines, "```"])
