@@ -10,8 +10,9 @@ from hypothesis import settings
 from tests.engine.engine import NOT_RUN
 
 # A red run must be red again for whoever looks into it. COACH_EXPLORE=1 looks for inputs that nobody has tried yet.
-settings.register_profile("steady", derandomize=True)
-settings.load_profile("default" if os.environ.get("COACH_EXPLORE") else "steady")
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("explore" if os.environ.get("COACH_EXPLORE") else "steady")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
