@@ -62,6 +62,19 @@ def repeats(step: Node) -> str:
     return ""
 
 
+def signs(step: Node) -> bool:
+    """Whether a step behind a push installs cosign or runs it, and nothing else that would matter twice."""
+    if uses(step):
+        return uses(step) == "sigstore/cosign-installer"
+    found = [_program(command) if command is not None else None for command in _commands(step)]
+    return "cosign" in found and all(name == "cosign" or name in _TEXT_TOOLS for name in found)
+
+
+def _program(command: Command) -> str | None:
+    """What a command runs, looked for behind ``xargs``."""
+    return "cosign" if command.name == "xargs" and "cosign" in command.words else command.name
+
+
 def _reads(words: list[str]) -> bool:
     verb = next((word for word in words[1:] if not word.startswith("-")), "")
     return verb in _GIT_READS or (verb == "tag" and any(re.match(r"-l|--list|--sort|--points-at", w) for w in words))
@@ -84,15 +97,15 @@ class Origins:
     environment: bool
 
 
-def origins(spot: Spot, text: str) -> Origins:
-    """Steps in front of the build that another job needs to know ``text`` and to reach the registry.
+def origins(spot: Spot, text: str, signing: bool = False) -> Origins:
+    """Steps in front of the build that another job needs to know ``text``, to reach the registry and to sign.
 
     Raises ``CannotEditError`` where something it refers to is not found in the job.
     """
     before = [step for step in spot.steps[: spot.index] if step.is_map]
     own = spot.job.get("env") if spot.job is not None else None
     above = spot.doc.root.get("env")
-    taken = {index for index, step in enumerate(before) if _logs_in(step)}
+    taken = {index for index, step in enumerate(before) if _logs_in(step) or (signing and signs(step))}
     known = {text_of(step, "id"): index for index, step in enumerate(before) if text_of(step, "id")}
     writers = {
         index: set(_SET_VARIABLE.findall(text_of(step, "run")))

@@ -12,6 +12,7 @@ from coach.ci import commands, yamledit
 from coach.ci.commands import Text
 from coach.ci.github_scope import Scope
 from coach.ci.github_spot import (
+    DIGEST_OF_TAG,
     Spot,
     bare,
     every,
@@ -29,8 +30,6 @@ from coach.ci.yamledit import CannotEditError
 from coach.model import BuildSite, Edit, Remedy, Safety, Tree
 
 _PUBLIC = "the signature, with the image's name, goes into a public log"
-# `{{.Manifest.Digest}}` alone prints a whole listing with older versions of buildx
-_DIGEST = """docker buildx imagetools inspect --format '{{json .Manifest.Digest}}' "$tag" | tr -d '"'"""
 _OWN_VARIABLE = re.compile(r"\$\{?(\w+)")
 
 
@@ -120,7 +119,7 @@ def _each_tag(words: str) -> list[str]:
         *environment,
         "run: |",
         f"  for tag in {listed}; do",
-        f"    digest=$({_DIGEST})",
+        f"    digest=$({DIGEST_OF_TAG})",
         '    cosign sign --yes "${tag%:*}@$digest"',
         "  done",
     ]

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from coach.ci import yamldoc, yamledit
 from coach.ci.yamldoc import Doc, Node
 from coach.ci.yamledit import CannotEditError
-from coach.model import BuildSite, Edit, Tree, is_file
+from coach.model import BuildSite, Edit, Span, Tree, is_file
 
 WORKFLOWS = ".github/workflows/"
+# `{{.Manifest.Digest}}` alone prints a whole listing with older versions of buildx
+DIGEST_OF_TAG = """docker buildx imagetools inspect --format '{{json .Manifest.Digest}}' "$tag" | tr -d '"'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +153,31 @@ def variable(name: str, text: str) -> list[str]:
             raise CannotEditError("its tags are quoted in a way that is not written again")
         return [f'{name}: "{text}"']
     return [f"{name}: {text}"]
+
+
+def replace_input(spot: Spot, node: Node, text: str) -> Edit:
+    """Another key and value in place of ``node`` and its key; what follows on the line stays."""
+    doc = spot.doc
+    if node.key is None or node.key.start_mark is None or mapping(spot.inputs).flow:
+        raise CannotEditError("its inputs are written in braces on one line")
+    start = doc.byte(node.key.start_mark.index)
+    if node.style in ("|", ">"):
+        # up to the end of the block's last line, without its line end
+        line = doc.line_span(node.end_line, node.end_line)
+        end = line.start + len(doc.content[line.start : line.end].rstrip(b"\r\n"))
+    else:
+        end = node.span.end
+    return yamledit.replace_span(doc, Span(start, end), text)
+
+
+def delete_input(spot: Spot, node: Node) -> Edit:
+    """Take an input of the step out, with its lines."""
+    line = spot.doc.line_text(node.key_line)
+    if mapping(spot.inputs).flow or line[: node.key_column].strip():
+        raise CannotEditError("its inputs are written in braces on one line")
+    return yamledit.delete_lines(spot.doc, node.key_line, max(node.end_line, node.key_line))
+
+
+def job_name(job: Node) -> str:
+    """The key a job stands under."""
+    return str(job.key.value) if job.key is not None else ""
