@@ -149,7 +149,7 @@ class Command:
         if node is not None and own_line and node.style != ">":
             dash = re.fullmatch(rb"([ \t]*- +)[\"']?", self.content[first:at])
             if dash is not None:
-                quoted = _like(node, self.encode(line))
+                quoted = like(node, self.encode(line))
                 return Edit(self.path, Span(first, first), dash[1] + quoted.encode() + eol)
         if "!" in self.text[begin:lead]:
             raise CannotEditError("the script asks whether the build fails")
@@ -204,7 +204,7 @@ class Words:
         return self._after(self._node(self.invocation.head_end), options)
 
     def _after(self, node: Node, words: Sequence[str]) -> Edit:
-        written = [_like(node, word) for word in words]
+        written = [like(node, word) for word in words]
         if self.owner.flow:
             if "\n" in self._between(node):
                 column = " " * node.column
@@ -228,11 +228,11 @@ class Words:
         """Another option with its value in the place of one."""
         first, last = self._node(flag.start), self._node(flag.end)
         if first.start == last.start:
-            return Edit(self.path, first.span, _like(first, f"{name}={value}").encode())
+            return Edit(self.path, first.span, like(first, f"{name}={value}").encode())
         between = self.doc.content[first.span.end : last.span.start].decode("utf-8", "replace")
         if "#" in between:
             raise CannotEditError("a comment stands between the words of the option")
-        written = _like(first, name) + between + _like(last, value)
+        written = like(first, name) + between + like(last, value)
         return Edit(self.path, Span(first.span.start, last.span.end), written.encode())
 
     def buildx(self) -> list[Edit]:
@@ -244,13 +244,11 @@ class Words:
             raise CannotEditError("options stand in front of the word `build`")
         if self.owner.flow:
             joint = ", "
-            return [Edit(self.path, Span(verb.span.start, verb.span.start), (_like(verb, "buildx") + joint).encode())]
+            return [Edit(self.path, Span(verb.span.start, verb.span.start), (like(verb, "buildx") + joint).encode())]
         from coach.ci import yamledit
 
         indent = yamledit.item_indent(verb)
-        return [
-            yamledit.insert_before(self.doc, yamledit.item_first_line(verb), [f"{indent}- {_like(verb, 'buildx')}"])
-        ]
+        return [yamledit.insert_before(self.doc, yamledit.item_first_line(verb), [f"{indent}- {like(verb, 'buildx')}"])]
 
     def append(self, option: str) -> Edit:
         """An option as the last word."""
@@ -267,7 +265,7 @@ class Words:
         return written[match.end() :] if match is not None else ""
 
 
-def _like(node: Node, word: str) -> str:
+def like(node: Node, word: str) -> str:
     """``word`` quoted as its neighbour is, or because YAML would read it otherwise."""
     if node.style in ('"', "'"):
         return f"{node.style}{word}{node.style}"
@@ -287,8 +285,13 @@ def cut(content: bytes, span: Span) -> Span:
         joint = re.search(rb"[ \t]*\\+\r?\n\Z", content[:first])
         if not after.strip() and joint is not None:
             return Span(joint.start(), span.end)
+        if not after.strip():
+            # a blank line left in folded text would part the command in two
+            return Span(first, last)
         return Span(span.start, span.end + len(after) - len(after.lstrip(b" \t")))
-    return Span(first + len(before.rstrip(b" \t")), span.end)
+    # behind a quote it is the blank after the word that goes with it
+    blank = len(after) - len(after.lstrip(b" \t")) if before.endswith((b'"', b"'")) else 0
+    return Span(first + len(before.rstrip(b" \t")), span.end + blank)
 
 
 def in_nodes(
@@ -548,7 +551,8 @@ def kept(command: Command, build: BuildSite, want: AddCache, outlives: bool, nod
     exported = next((ref.attrs.get("ref", ref.type) for ref in build.cache_to if ref.type != "inline"), "")
     if not place and not exported:
         raise CannotEditError("where the image is pushed, beside which a cache could lie, is not written at the build")
-    edits, more, reasons = _builder(command, build, outlives, node)
+    # what is exported today has a builder that can do it
+    edits, more, reasons = ([], [], ()) if exported else _builder(command, build, outlives, node)
     edits += cache(command, build, place, more)
     reasons = (*why_registry(exported or place), *reasons)
     return Remedy(Safety.REVIEW, tuple(edits), reasons, says_kept(build, exported or place))
