@@ -317,6 +317,10 @@ def _made_user(shipped: Shipped) -> tuple[str, str] | None:
 def _under_root(shipped: Shipped) -> Instruction | None:
     """What puts the program below /root, whose mode keeps everyone else out."""
     site = shipped.site
+    for run in shipped.runs:
+        live = [cache for step in run.steps for cache in step.caches if cache.role == "live"]
+        if any(cache.path is not None and cache.path.startswith("/root/") for cache in live):
+            return run.instruction  # Yarn's Plug'n'Play and Deno run packages out of their caches
     for stage in shipped.lineage:
         for instruction in stage.body:
             if instruction.name in ("COPY", "ADD") and instruction.words:
