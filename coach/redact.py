@@ -75,7 +75,7 @@ _LEGACY = re.compile(
 )
 _DEFAULT = re.compile(r"(?P<head>\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]{1,80}):?[-=])(?P<value>[^$}\s\"']{1,400})")
 _FLAG = re.compile(
-    r"(?P<name>--?[A-Za-z][A-Za-z0-9-]{1,60})(?P<quote>)"
+    r"(?<![\w./-])(?P<name>--?[A-Za-z][A-Za-z0-9-]{1,60})(?P<quote>)"
     rf"(?P<sep>[= ]\s*|\\?[\"']\s*,\s*(?=\\?[\"']))(?P<value>{_VALUE})",
     re.M,
 )
@@ -106,7 +106,7 @@ _PLACES = (
     ),
     (
         r"\bbundle(?:r)?\b.{0,40}\bconfig\b",
-        r"(?P<head>\s['\"]?[^\s:'\"/-][^\s:'\"/]{0,100}:)(?P<value>[^\s'\"/][^\s'\"]*)",
+        r"(?P<head>\s['\"]?[^\s:'\"/${(-][^\s:'\"/${}]{0,100}:)(?P<value>[^\s:'\"/][^\s'\"]*)",
     ),
     (r"\bmachine\b|\blogin\b", rf"(?P<head>\blogin\s{{1,9}}\S{{1,200}}\s{{1,9}}password\s{{1,9}}){_BARE}"),
     (

@@ -64,6 +64,9 @@ def test_a_secret_value_is_masked_and_the_line_counts_as_one(line: str, secret: 
         'RUN pip install ${INDEX_TOKEN:+--extra-index-url "https://ci:${INDEX_TOKEN}@host/simple"} -r r.txt',
         "ENV A=${API_TOKEN:-} B=${API_TOKEN:?missing}",
         "docker login -u me --password-stdin host",
+        "RUN chmod -R 755 ./node_modules/pg-connection-string ./node_modules/pg-cloudflare",
+        "[ -z ${BUNDLE_WITH:-} ] || bundle config set --local with ${BUNDLE_WITH}",
+        "bundle config set path v && ruby -e 'puts RbConfig::CONFIG[0]'",
         "LABEL url=https://example.com/a@b",
     ],
 )

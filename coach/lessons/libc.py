@@ -192,9 +192,10 @@ def _options(site: Site, mix: _Mix) -> Iterator[tuple[list[Edit], str, str]]:
             reason = f"the build must work on {mix.into.libc} too, with the packages that image brings"
             yield [swap], reason, f"Builds on {mix.into.libc}, where it will run."
     if runtime is not None and native.libc is not None:
-        swap = _swap(site, runtime, _runtime(site, runtime, mix))
+        made = _runtime(site, runtime, mix)
+        swap = _swap(site, runtime, made)
         if swap is not None:
-            reason = f"the runtime image changes to {native.libc}: check what else it runs"
+            reason = f"the image starts from {made} instead of {_ref(site, runtime)}: check what else it runs"
             yield [swap], reason, f"Runs on {native.libc}, which it was built for."
 
 

@@ -14,6 +14,8 @@ from coach.split.draft import CannotSplitError
 from coach.split.workspace import UntoldError, Workspace
 
 _DEV_STARTERS = frozenset({"ts-node", "tsx", "nodemon", "ts-node-dev", "vite", "react-scripts", "webpack"})
+_TASK_RUNNERS = frozenset("nx turbo lerna moon wireit concurrently npm-run-all run-s run-p wsrun ultra".split())
+_SETTERS = frozenset({"cross-env", "cross-env-shell"})  # `cross-env A=b program …`
 _PRELOADS = frozenset({"-r", "--require", "--import", "--loader", "--experimental-loader", "--preload"})
 _MANAGERS = frozenset({"npm", "yarn", "pnpm", "bun"})
 _FOLDERS = frozenset({"-C", "--dir", "--prefix", "--cwd"})
@@ -41,6 +43,16 @@ class Entry:
         return posixpath.basename(self.words[0])
 
     @property
+    def started(self) -> str:
+        """The program that runs in the end: what variables are set for, where ``name`` only sets them."""
+        rest = list(self.words)
+        while len(rest) > 1 and posixpath.basename(rest[0]) in _SETTERS:
+            rest = rest[1:]
+            while len(rest) > 1 and (rest[0].startswith("-") or "=" in rest[0]):
+                rest = rest[1:]
+        return posixpath.basename(rest[0])
+
+    @property
     def file(self) -> str:
         """The file that a runtime is given, as it is written; "" when there is none."""
         if self.name not in RUNTIMES:
@@ -53,10 +65,9 @@ class Entry:
         """Raise when the program, or a module it preloads, comes with a development dependency."""
         production = {name for facts in packages.values() for name in facts.dependencies}
         development = {name for facts in packages.values() for name in facts.dev_dependencies} - production
-        if self.name not in RUNTIMES and not any(
-            one == self.name or one.endswith(f"/{self.name}") for one in production
-        ):
-            raise CannotSplitError(f"the container starts {self.name}, which no production dependency brings")
+        for name in dict.fromkeys((self.name, self.started)):
+            if name not in RUNTIMES and not any(one == name or one.endswith(f"/{name}") for one in production):
+                raise CannotSplitError(f"the container starts {name}, which no production dependency brings")
         for at, word in enumerate(self.words[:-1]):
             wanted = self.words[at + 1]
             if word in _PRELOADS and not wanted.startswith((".", "/")):
@@ -68,8 +79,10 @@ class Entry:
 def entry(words: Sequence[str], site: Site, packages: Mapping[str, NodeFacts], directory: str) -> Entry:
     """The program that ``words``, run in ``directory``, start. Raises ``CannotSplitError``."""
     found = _followed(Entry(tuple(words), directory), Workspace(site, packages), 0)
-    if found.name in _DEV_STARTERS:
+    if found.started in _DEV_STARTERS:
         raise CannotSplitError("the command runs a development tool, not a build")
+    if found.started in _TASK_RUNNERS:
+        raise CannotSplitError(f"what {found.started} starts is not written in the command")
     return found
 
 
