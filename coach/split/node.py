@@ -14,7 +14,7 @@ from coach.model import Edit, Span
 from coach.order import Verdict
 from coach.shipped import Shipped, builds_of, dev_installs
 from coach.site import Run
-from coach.split import deploy, outputs, production
+from coach.split import deploy, outputs, pnp, production
 from coach.split.bare import bare
 from coach.split.direct import direct
 from coach.split.draft import (
@@ -52,6 +52,7 @@ class _Project:
     packages: dict[str, NodeFacts]
     entry: Entry
     workdir: str
+    plugged: bool
 
     @property
     def facts(self) -> NodeFacts:
@@ -65,7 +66,9 @@ class _Project:
 
     @property
     def environments(self) -> list[str]:
-        """Every ``node_modules`` of the project, relative to the working directory."""
+        """Every ``node_modules`` of the project, or what stands in its place, relative to the working directory."""
+        if self.plugged:
+            return [".pnp.cjs", ".pnp.loader.mjs", ".yarn"]
         lead = self.workdir.rstrip("/") + "/"
         return [f"{self.place(directory)}/node_modules"[len(lead) :] for directory in self.packages]
 
@@ -87,11 +90,17 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
     above = [found for found in shipped.stage.body if found.name in WORK]
     after = [found for found in above if found.span.start > project.run.instruction.span.start]
     copied = all(found.name in ("COPY", "ADD") and found.flag("from") is None for found in after)
+    if project.plugged and not dev:
+        raise CannotSplitError("yarn's Plug'n'Play keeps packages where no copy of node_modules would bring them")
     if copied and not any(builds_of(project.run)):
         draft = _sources(shipped, project, dev)
     else:
         draft = _built(shipped, project, dev)
-    direct(shipped, draft, project.entry, project.place(project.entry.directory), project.step.manager)
+    start = project.entry
+    if project.plugged:
+        pnp.archives(shipped, draft, project.run, project.facts)
+        start = pnp.started(start, project.workdir, project.facts)
+    direct(shipped, draft, start, project.place(start.directory), project.step.manager)
     if {"prisma", "@prisma/client"} & project.facts.dependencies.keys() and base.ships_build_tools:
         draft.packages.append("openssl")  # Prisma's engine loads it; the slim image has none
     alone = bare(shipped, draft, workdir, project.packages)
@@ -126,7 +135,8 @@ def _project(shipped: Shipped, words: Sequence[str], workdir: str) -> _Project:
     here = posixpath.normpath(posixpath.join(verdict.directory or ".", posixpath.relpath(workdir, root)))
     start = entry(words, shipped.site, packages, "" if here == "." else here)
     start.check(packages)
-    return _Project(run, step, verdict, packages, start, root)
+    plugged = production.plugged(shipped, run, step, packages[verdict.directory])
+    return _Project(run, step, verdict, packages, start, root, plugged)
 
 
 # ---- the program runs from its sources

@@ -79,18 +79,42 @@ def edited(shipped: Shipped, run: Run, step: PackageStep, facts: NodeFacts) -> E
     return Edited(at, at, f" {_FLAG[step.manager]}")
 
 
-def _focusable(shipped: Shipped, facts: NodeFacts) -> None:
-    """Raise unless this release of yarn has ``workspaces focus`` and fills node_modules."""
+def _yarnrc(shipped: Shipped, facts: NodeFacts) -> str:
     lead = f"{facts.directory}/" if facts.directory else ""
     try:
-        settings = shipped.site.read(f"{lead}.yarnrc.yml").decode("utf-8", "replace")
+        return shipped.site.read(f"{lead}.yarnrc.yml").decode("utf-8", "replace")
     except InputError:
-        settings = ""
-    if not re.search(r"^nodeLinker:\s*['\"]?node-modules", settings, re.M):
-        raise CannotSplitError("yarn's Plug'n'Play keeps packages where no copy of node_modules would bring them")
-    pinned = re.search(r"yarn@(\d+)", facts.package_manager) or re.search(r"yarnPath:.*yarn-(\d+)", settings)
-    if (pinned is None or int(pinned[1]) < 4) and "workspace-tools" not in settings:
+        return ""
+
+
+def _focusable(shipped: Shipped, facts: NodeFacts) -> None:
+    """Raise unless this release of yarn has ``workspaces focus``."""
+    settings = _yarnrc(shipped, facts)
+    if _release(settings, facts) < 4 and "workspace-tools" not in settings:
         raise CannotSplitError("this release of yarn has no `workspaces focus` without a plugin")
+
+
+def _release(settings: str, facts: NodeFacts) -> int:
+    """The major release of yarn that the project pins, 0 when it pins none."""
+    pinned = re.search(r"yarn@(\d+)", facts.package_manager) or re.search(r"yarnPath:.*yarn-(\d+)", settings)
+    return int(pinned[1]) if pinned is not None else 0
+
+
+def plugged(shipped: Shipped, run: Run, step: PackageStep, facts: NodeFacts) -> bool:
+    """Whether yarn installs for Plug'n'Play, its default: ``.pnp.cjs`` and archives in place of node_modules."""
+    settings = f"{_yarnrc(shipped, facts)}\nnodeLinker: {run.state.names().get('YARN_NODE_LINKER') or ''}"
+    return step.manager == "yarn-berry" and not re.search(r"^nodeLinker:\s*['\"]?(?:node-modules|pnpm)", settings, re.M)
+
+
+def cache_apart(shipped: Shipped, facts: NodeFacts) -> bool:
+    """Whether yarn keeps archives outside of the project, as it does by default from release 4 on.
+
+    Source: https://yarnpkg.com/configuration/yarnrc#enableGlobalCache
+    """
+    settings = _yarnrc(shipped, facts)
+    if re.search(r"^(?:enableGlobalCache:\s*['\"]?false|cacheFolder:\s*['\"]?\.)", settings, re.M):
+        return False
+    return _release(settings, facts) >= 4 or "enableGlobalCache" in settings
 
 
 def repeatable(run: Run, step: PackageStep) -> bool:
