@@ -18,6 +18,7 @@ from coach.ci.github_spot import (
     every,
     find,
     insert_steps,
+    job_name,
     mapping,
     reference,
     text_of,
@@ -30,6 +31,9 @@ from coach.ci.yamledit import CannotEditError
 from coach.model import BuildSite, Edit, Remedy, Safety, Tree
 
 _PUBLIC = "the signature, with the image's name, goes into a public log"
+_MAKES_A_LIST = re.compile(
+    r"imagetools create|\bmanifest (?:create|push)\b|docker-manifest|manifest-tool|manifest-action"
+)
 _OWN_VARIABLE = re.compile(r"\$\{?(\w+)")
 
 
@@ -41,8 +45,9 @@ def sign(tree: Tree, build: BuildSite) -> Remedy:
     edits: list[Edit] = []
     if spot.action.endswith("/build-push-action"):
         inputs = mapping(spot.inputs)
-        if "push-by-digest" in text_of(inputs, "outputs"):
-            spot = _joining(spot)
+        lists = _lists(spot)
+        if lists or "push-by-digest" in text_of(inputs, "outputs"):
+            spot = _joining(lists)
             condition, lines = _when(spot), _each_tag(_joined_tags(tree, spot))
         else:
             condition, (made, lines) = when_pushed(spot, inputs), _digest_of_the_step(spot, inputs)
@@ -84,7 +89,7 @@ def _digest_of_the_step(spot: Spot, inputs: Node) -> tuple[list[Edit], list[str]
     if tags is None or tags.text is None:
         raise CannotEditError("the step names no tags")
     tag_lines = [line.strip() for line in tags.text.strip().splitlines() if line.strip()]
-    comma = any("," in re.sub(r"\$\{\{.*?\}\}", "", line) for line in tag_lines)
+    comma = any(_may_hold_a_comma(spot, line) for line in tag_lines)
     reach = "echo \"$TAGS\" | tr ',' '\\n'" if comma else 'echo "$TAGS"'
     return edits, [
         "env:",
@@ -92,6 +97,15 @@ def _digest_of_the_step(spot: Spot, inputs: Node) -> tuple[list[Edit], list[str]
         f"  DIGEST: ${{{{ steps.{identity}.outputs.digest }}}}",
         f'run: {reach} | xargs -I {{}} cosign sign --yes {{}}@"$DIGEST"',
     ]
+
+
+def _may_hold_a_comma(spot: Spot, line: str) -> bool:
+    """Whether a line of tags may be several, which the action takes apart at commas."""
+    plain = re.sub(r"\$\{\{.*?\}\}", "", line)
+    if plain.strip():
+        return "," in plain
+    listed = re.fullmatch(r"\$\{\{\s*steps\.[\w-]+\.outputs\.tags\s*\}\}", line) is not None
+    return not listed or "sep-tags" in spot.doc.text
 
 
 def _digests_of_bake(spot: Spot) -> tuple[list[Edit], list[str]]:
@@ -140,25 +154,32 @@ def _identity(spot: Spot, wanted: str, edits: list[Edit]) -> str:
     return identity
 
 
-def _joining(spot: Spot) -> Spot:
-    """The step that makes one list of the platforms that the job of ``spot`` pushes by digest."""
+def _lists(spot: Spot) -> list[Spot]:
+    """Steps of later jobs that make one list of the images that the job of ``spot`` pushes."""
     assert spot.job is not None
-    name = str(spot.job.key.value) if spot.job.key is not None else ""
     jobs = spot.doc.root.get("jobs")
     found: list[Spot] = []
     for job in jobs.entries().values() if jobs is not None else ():
         needs, steps = job.get("needs"), job.get("steps")
-        if needs is None or steps is None or name not in [text for text, _ in needs.texts()]:
+        if needs is None or steps is None or job_name(spot.job) not in [text for text, _ in needs.texts()]:
             continue
         items = tuple(steps.items())
         found += [
             Spot(spot.doc, step, items, index, job)
             for index, step in enumerate(items)
-            if step.is_map and "imagetools create" in text_of(step, "run")
+            if step.is_map and _MAKES_A_LIST.search(text_of(step, "run") or uses(step))
         ]
-    if len(found) != 1:
-        raise CannotEditError("single platforms are pushed by digest, and the step that joins them was not found")
-    return found[0]
+    return found
+
+
+def _joining(lists: list[Spot]) -> Spot:
+    """The step whose list is what people pull, so that a signature belongs to it."""
+    if len(lists) != 1 or "imagetools create" not in text_of(lists[0].step, "run"):
+        if not lists:
+            raise CannotEditError("single platforms are pushed by digest, and the step that joins them was not found")
+        line = lists[0].step.line
+        raise CannotEditError(f"line {line} makes a list of these images, and the signature belongs to that list")
+    return lists[0]
 
 
 def _joined_tags(tree: Tree, spot: Spot) -> str:
