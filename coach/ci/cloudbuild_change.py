@@ -92,8 +92,10 @@ def _environment(step: Step, setting: str) -> Edit:
         raise CannotEditError("the step's `env` is no list")
     if given.flow:
         at = items[-1].span.end
-        return Edit(given.doc.path, Span(at, at), f", {setting}".encode())
-    return yamledit.insert_after(given.doc, items[-1].end_line, [f"{yamledit.item_indent(items[-1])}- {setting}"])
+        return Edit(given.doc.path, Span(at, at), f", {command_edit.like(items[-1], setting)}".encode())
+    return yamledit.insert_after(
+        given.doc, items[-1].end_line, [f"{yamledit.item_indent(items[-1])}- {command_edit.like(items[-1], setting)}"]
+    )
 
 
 def _cache(build: BuildSite, want: AddCache, step: Step, command: Words) -> Remedy:

@@ -38,6 +38,8 @@ _BY_HAND = """The plug-in of Drone takes a secret from a variable of its step:
 def change(tree: Tree, build: BuildSite, want: Want) -> Remedy:
     """Edits for a build that a step's plug-in or commands make."""
     snippet = _BUILDX if isinstance(want, AddCache) else _BY_HAND if isinstance(want, SecretArgs) else ""
+    if build.defined_in or build.called_from:
+        snippet = ""
     return guidance.edited(build, want, lambda: _change(tree, build, want), snippet)
 
 

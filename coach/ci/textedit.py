@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from coach.ci.command_edit import cut
 from coach.edits import split_lines
 from coach.errors import InputError
 from coach.model import BuildSite, Edit, Remedy, Safety, Span, Tree
@@ -84,24 +85,8 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
     match = _FLAG.search(line)
     if match is None:
         return None
-    before, after = line[: match.start()], line[match.end() :]
-    if not before.strip():
-        if re.match(rb"[ \t]*\\\r?\n", after):
-            return Edit(path, Span(start, start + len(line)), b"")
-        above = lines[number - 2] if number > 1 else b""
-        joint = re.search(rb"[ \t]*\\\r?\n$", above)
-        if not after.strip() and joint is not None:
-            # the last line of a command: the backslash above goes with it
-            return Edit(path, Span(starts[number - 2] + joint.start(), start + match.end()), b"")
-        if not after.strip():
-            # a blank line left in folded text would part the command in two
-            return Edit(path, Span(start, start + len(line)), b"")
-        return Edit(
-            path, Span(start + match.start("lead") + len(match["lead"]), start + match.end() + _blank(after)), b""
-        )
-    # behind a quote it is the blank after the flag that goes with it
-    blank = 0 if match["lead"] else _blank(after)
-    return Edit(path, Span(start + match.start(), start + match.end() + blank), b"")
+    flag = Span(start + match.end("lead"), start + match.end())
+    return Edit(path, cut(b"".join(lines), flag), b"")
 
 
 def _blank(text: bytes) -> int:

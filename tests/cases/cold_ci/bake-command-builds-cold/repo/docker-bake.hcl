@@ -1,0 +1,12 @@
+variable "TAG" {
+  default = "latest"
+}
+
+group "default" {
+  targets = ["web"]
+}
+
+target "web" {
+  context = "."
+  tags    = ["registry.acme.dev/shop/web:${TAG}"]
+}

@@ -1,0 +1,4 @@
+target "web" {
+  context = "."
+  secret  = ["id=npm_token,env=NPM_TOKEN"]
+}
