@@ -43,6 +43,8 @@ _HARMLESS_PAIRS = {
     ("pip", "cache"), ("pip", "config"), ("pip3", "cache"), ("poetry", "config"), ("git", "config"), ("go", "env"),
     ("go", "clean"), ("go", "version"), ("node", "-v"), ("node", "--version"), ("npm", "-v"), ("npm", "--version"),
     ("python", "--version"), ("uv", "cache"), ("bundle", "config"), ("npm", "set"), ("yarn", "set"), ("npm", "prune"),
+    ("conda", "clean"), ("mamba", "clean"), ("micromamba", "clean"), ("conda", "config"), ("conda", "--version"),
+    ("pdm", "config"), ("pdm", "cache"), ("pipenv", "--clear"),
 }  # fmt: skip
 # Folders that hold what a build made, by their usual names.
 _OUTPUTS = frozenset(
@@ -678,29 +680,59 @@ class _Window:
     # --- build arguments that change on every commit -----------------------------------------------------------------
 
     def _sink_args(self) -> None:
+        found: dict[int, tuple[Instruction, dict[str, None]]] = {}
         for verdict in self.verdicts:
             for passed in verdict.passed:
-                self._sink(passed.instruction, passed.name)
+                arg = passed.instruction
+                found.setdefault(arg.span.start, (arg, {}))[1][passed.name] = None
+        for arg, names in found.values():
+            self._sink(arg, list(names))
 
-    def _sink(self, arg: Instruction, name: str) -> None:
+    def _sink(self, arg: Instruction, names: list[str]) -> None:
         if any(edit.span.start <= arg.span.start < max(edit.span.end, edit.span.start + 1) for edit in self.made.edits):
             return
-        if len(arg.pairs) != 1:
-            raise CannotReorderError(f"line {arg.line} declares several arguments at once")
+        if self._downloads_above(arg):
+            return
+        stays, sinks = self._parted(arg, names)
         last = max(other.run.instruction.span.start for other in self.verdicts)
-        reference = re.compile(rf"\$\{{?{re.escape(name)}\b")
-        moved = [arg]
+        reference = re.compile(rf"\$\{{?(?:{'|'.join(map(re.escape, names))})\b")
+        moved = []
         for item in self.stage.body:
             if arg.span.start < item.span.start <= last and reference.search(self.doc.text(item.line, item.end_line)):
                 if item.name not in ("ENV", "LABEL"):
-                    raise CannotReorderError(f"line {item.line} uses {name} above the install")
+                    raise CannotReorderError(f"line {item.line} uses {' and '.join(names)} above the install")
                 moved.append(item)
         end_item = next(item for item in self.stage.body if item.span.start == last)
-        text = "".join(self._text(self.doc.line_span(item.line, item.end_line)) for item in moved)
+        text = sinks + "".join(self._text(self.doc.line_span(item.line, item.end_line)) for item in moved)
+        self._replace(self.doc.line_span(arg.line, arg.end_line), stays)
         for item in moved:
             self._replace(self.doc.line_span(item.line, item.end_line), "")
         self._insert_after(self.doc.line_span(end_item.line, end_item.end_line).end, text)
-        self.made.says.append(f"{name} changes on every commit, so it is declared below the install.")
+        verb = "changes on every commit, so it is" if len(names) == 1 else "change on every commit, so they are"
+        self.made.says.append(f"{', '.join(names)} {verb} declared below the install.")
+
+    def _downloads_above(self, arg: Instruction) -> bool:
+        """Whether all that downloads in the scope of ``arg`` now does so where the first source used to be copied."""
+        inside = [one for one in self.verdicts if any(passed.instruction is arg for passed in one.passed)]
+        return all(
+            id(one) in self.closures
+            and one.culprits
+            and min(culprit.instruction.span.start for culprit in one.culprits) < arg.span.start
+            for one in inside
+        )
+
+    def _parted(self, arg: Instruction, names: list[str]) -> tuple[str, str]:
+        """The line of ``arg`` without ``names``, and a line with them alone."""
+        line = self._text(self.doc.line_span(arg.line, arg.end_line))
+        if len(arg.pairs) == len(names):
+            return "", line
+        words = arg.value.split()
+        if arg.line != arg.end_line or len(words) != len(arg.pairs) or re.search(r"[\"'\\]", arg.value):
+            raise CannotReorderError(f"line {arg.line} declares several arguments at once")
+        head = line[: len(line) - len(line.lstrip())] + line.split()[0]
+        mine = [word for word in words if word.partition("=")[0] in names]
+        rest = [word for word in words if word not in mine]
+        return f"{head} {' '.join(rest)}{self.eol}", f"{head} {' '.join(mine)}{self.eol}"
 
 
 def _stops(run: Run, item: int) -> bool:

@@ -14,6 +14,7 @@ from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, l
 from coach.shell import Command, Script, parse, parse_argv
 from coach.shipped import Shipped, agreed, variants
 from coach.site import Site
+from coach.split.environment import by_hash
 
 NODE = "nonroot"
 FIX = "F12"
@@ -246,6 +247,10 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     if at_home is not None:
         says = f"Move what runs out of /root (line {at_home.line}), which only root may enter, then add `USER {uid}`."
         return Remedy(Safety.SHOW, reasons=("what runs lies below /root",), guidance=says)
+    if not named and _syncs_at_start(shipped):
+        says = f"Start the program of the environment itself (`.venv/bin` first on the PATH), then add `USER {uid}`."
+        why = "`uv run` keeps a cache in the user's home, which this user has not"
+        return Remedy(Safety.SHOW, reasons=(why,), guidance=says)
     try:
         edits, reasons = _edits(shipped, verdict, uid)
         if probe(site.after(edits)).choice != "no":
@@ -333,7 +338,22 @@ def _under_root(shipped: Shipped) -> Instruction | None:
                 for key, value in instruction.pairs
             ):
                 return instruction
+    for command in shipped.start.script.commands:
+        if command.name in ("poetry", "pipenv") and "run" in command.words[1:2]:
+            workdir = site.graph.state_at_end(shipped.stage).workdir or "/"
+            return by_hash(shipped, command.name, workdir)
     return None
+
+
+def _syncs_at_start(shipped: Shipped) -> bool:
+    """Whether the command is `uv run`, with nowhere to keep its cache for a user who has no home."""
+    names = shipped.site.graph.state_at_end(shipped.stage).names()
+    if names.get("UV_CACHE_DIR") or names.get("UV_NO_CACHE") or names.get("HOME") or names.get("XDG_CACHE_HOME"):
+        return False
+    return any(
+        command.name == "uv" and command.words[1:2] == ("run",) and not {"--no-cache", "-n"} & set(command.words)
+        for command in shipped.start.script.commands
+    )
 
 
 def _edits(shipped: Shipped, verdict: _Verdict, uid: str) -> tuple[list[Edit], list[str]]:

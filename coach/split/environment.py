@@ -15,7 +15,9 @@ from coach.split.draft import CannotSplitError, Draft, inserted, insertion
 from coach.steps import Action, PackageStep
 
 VENV = "/opt/venv"
+_PIP = frozenset({"pip", "pip-tools"})  # pip-sync fills the environment that it lives in itself
 _PLACED = frozenset({"--user", "--target", "-t", "--prefix", "--root"})
+_ELSEWHERE = frozenset({"VIRTUAL_ENV", "POETRY_VIRTUALENVS_PATH", "POETRY_CACHE_DIR", "WORKON_HOME", "XDG_CACHE_HOME"})
 _ON = frozenset({"true", "1", "yes", "on"})
 _OFF = frozenset({"false", "0", "no", "off"})
 
@@ -29,7 +31,7 @@ def environment(shipped: Shipped, installs: Installs, draft: Draft, workdir: str
 
 def _managers_own(shipped: Shipped, installs: Installs, draft: Draft, workdir: str) -> str:
     managers = {step.manager for _, step in installs}
-    if managers == {"pip"}:
+    if managers <= _PIP:
         _made_for_pip(shipped, installs, draft)
         return VENV
     if len(managers) > 1:
@@ -51,6 +53,19 @@ def _managers_own(shipped: Shipped, installs: Installs, draft: Draft, workdir: s
 
 def _commands(shipped: Shipped) -> list[Command]:
     return [command for run in shipped.runs for command in run.script.commands]
+
+
+def by_hash(shipped: Shipped, manager: str, workdir: str) -> Instruction | None:
+    """The RUN in which root lets poetry or pipenv make an environment below its home, under a name with a hash."""
+    for run, step in shipped.installs:
+        names = run.state.names()
+        told = {"VIRTUAL_ENV", "POETRY_VIRTUALENVS_PATH", "POETRY_CACHE_DIR", "WORKON_HOME", "XDG_CACHE_HOME"} & {
+            *names
+        }
+        system = "--system" in step.command.words or _into_the_system(shipped, manager)
+        if step.manager == manager and run.home == "/root" and not told and not system:
+            return None if _in_project(shipped, manager, workdir) else run.instruction
+    return None
 
 
 # ---- the user's own
@@ -110,7 +125,7 @@ def _made_for_pip(shipped: Shipped, installs: Installs, draft: Draft) -> None:
         absolute = any(word.startswith("/") for word in step.command.words[:1] if word)
         if absolute or _PLACED & words:
             raise CannotSplitError(f"line {run.line} installs to a place of its own")
-    used = [run.instruction for run in shipped.runs if any(step.manager == "pip" for step in run.steps)]
+    used = [run.instruction for run in shipped.runs if any(step.manager in _PIP for step in run.steps)]
     first = min(used, key=lambda found: found.span.start)
     _insert(shipped, draft, [f"RUN python -m venv {VENV}", f'ENV PATH="{VENV}/bin:$PATH"'], first)
 
@@ -199,11 +214,17 @@ def _told(shipped: Shipped, variable: str, command: tuple[str, ...]) -> str:
     return ""
 
 
+def _into_the_system(shipped: Shipped, manager: str) -> bool:
+    """Whether poetry is told to make no environment."""
+    told = ("poetry", "config", "virtualenvs.create")
+    return manager == "poetry" and _told(shipped, "POETRY_VIRTUALENVS_CREATE", told) in _OFF
+
+
 def _in_project(shipped: Shipped, manager: str, workdir: str) -> bool:
     """Whether poetry or pipenv is told to put the environment beside the project."""
     if manager == "pipenv":
         return _told(shipped, "PIPENV_VENV_IN_PROJECT", ("pipenv", "config")) in _ON
-    if _told(shipped, "POETRY_VIRTUALENVS_CREATE", ("poetry", "config", "virtualenvs.create")) in _OFF:
+    if _into_the_system(shipped, manager):
         return False
     if _told(shipped, "POETRY_VIRTUALENVS_IN_PROJECT", ("poetry", "config", "virtualenvs.in-project")) in _ON:
         return True

@@ -11,7 +11,7 @@ from coach.errors import InputError
 from coach.knowledge import native
 from coach.linkage import locked
 from coach.model import Edit, Span
-from coach.order import place
+from coach.order import place as place_of
 from coach.shipped import PACKAGE_TOOLS, Shipped, dev_installs
 from coach.site import Run
 from coach.split.draft import (
@@ -32,6 +32,8 @@ from coach.steps import PackageStep
 
 _WITHOUT_DEV = {"uv": ("sync", " --no-dev"), "poetry": ("install", " --only main"), "pdm": ("install", " --prod")}
 _STATIC_ROOT = re.compile(rb"""^STATIC_ROOT\s*=\s*(?:[\w.]*Path\()?["'](/[\w./-]+)["']""", re.MULTILINE)
+_LEAST = re.compile(r"^requires-python\s*=\s*[\"']\s*(?:>=|~=|==|>)\s*3\.(\d+)", re.MULTILINE)
+_OF_DJANGO = frozenset({"collectstatic", "compilemessages", "compileall"})
 _LEAVES_NOTHING = frozenset(
     {
         "mkdir",
@@ -121,7 +123,7 @@ def _from(shipped: Shipped, draft: Draft, installs: Sequence[tuple[Run, PackageS
 
 def _reads_source(shipped: Shipped, run: Run, step: PackageStep) -> bool:
     """Whether the install takes in the project itself or another local one, beside what it depends on."""
-    directory, words = place(shipped.site, run, step)
+    directory, words = place_of(shipped.site, run, step)
     found = manifests.closure(shipped.site.tree, step.manager, words, directory or "", shipped.site.context)
     return found is None or bool(found.reads_source or found.directories)
 
@@ -146,7 +148,7 @@ def _elsewhere(shipped: Shipped, draft: Draft, workdir: str) -> None:
     for run in shipped.runs:
         for command in run.script.commands:
             own = command.name is None or id(command) in stepped or command.name in _LEAVES_NOTHING
-            if own or "collectstatic" in command.words or command.name in PACKAGE_TOOLS:
+            if own or _OF_DJANGO & {*command.words} or command.name in PACKAGE_TOOLS:
                 continue
             if command.words[1:2] == ("config",) or command.words[1:3] == ("-m", "venv"):
                 continue
@@ -156,19 +158,31 @@ def _elsewhere(shipped: Shipped, draft: Draft, workdir: str) -> None:
 
 
 def _same_interpreter(shipped: Shipped, workdir: str) -> None:
-    """uv fetches another Python when ``.python-version`` asks for one; that would stay behind."""
-    view = shipped.site.layers.view(shipped.stage)
-    path = view.get(posixpath.join(workdir, ".python-version"))
+    """uv fetches another Python where it is asked for one that the image has not; that would stay behind."""
     assert shipped.base is not None
+    if not any(step.manager == "uv" for _, step in shipped.installs):
+        return
     has = re.match(r"(\d+\.\d+)", shipped.base.reference.tag)
-    if path is None or not any(step.manager == "uv" for _, step in shipped.installs):
-        return
+    for run in shipped.runs:
+        if any(command.words[:3] == ("uv", "python", "install") for command in run.script.commands):
+            raise CannotSplitError(f"line {run.line} installs a Python that is not that of the image")
+        asked = re.match(r"(?:cpython-?|python)?(\d+\.\d+)", run.state.names().get("UV_PYTHON") or "")
+        if asked is not None and (has is None or asked[1] != has[1]):
+            raise CannotSplitError(f"UV_PYTHON asks for Python {asked[1]}, which is not that of the image")
+    pinned = re.match(r"\s*(\d+\.\d+)", _read(shipped, posixpath.join(workdir, ".python-version")))
+    if pinned is not None and (has is None or pinned[1] != has[1]):
+        raise CannotSplitError(f".python-version asks for Python {pinned[1]}, which is not that of the image")
+    least = _LEAST.search(_read(shipped, posixpath.join(workdir, "pyproject.toml")))
+    if least is not None and has is not None and int(least[1]) > int(has[1].partition(".")[2]):
+        raise CannotSplitError(f"the project asks for Python 3.{least[1]}, which is not that of the image")
+
+
+def _read(shipped: Shipped, place: str) -> str:
+    path = shipped.site.layers.view(shipped.stage).get(place)
     try:
-        wanted = re.match(rb"\s*(\d+\.\d+)", shipped.site.read(path))
+        return shipped.site.read(path).decode("utf-8", "replace") if path is not None else ""
     except InputError:
-        return
-    if wanted is not None and (has is None or wanted[1].decode() != has[1]):
-        raise CannotSplitError(f".python-version asks for Python {wanted[1].decode()}, which is not that of the image")
+        return ""
 
 
 def _without_dev(shipped: Shipped, draft: Draft) -> None:

@@ -191,10 +191,17 @@ def rule_of(manager: PackageManager, parsed: Parsed) -> tuple[CommandRule | None
         return None, ""
     if manager.goals:
         goals = [text.lstrip(":") if text is not None else None for text in parsed.operands]
+        if not goals:
+            bare = next((rule for rule in manager.commands if not rule.words), None)
+            return bare, bare.action if bare is not None else ""
         for rule in manager.commands:
-            if any(goal in rule.words[0] for goal in goals) and not any(goal in rule.unless for goal in goals):
+            if (
+                rule.words
+                and any(goal in rule.words[0] for goal in goals)
+                and not any(goal in rule.unless for goal in goals)
+            ):
                 return rule, rule.action
-        return None, manager.otherwise if goals else ""
+        return None, manager.otherwise
     best: CommandRule | None = None
     for rule in manager.commands:
         if len(rule.words) > len(parsed.operands) or (not rule.words and parsed.operands):

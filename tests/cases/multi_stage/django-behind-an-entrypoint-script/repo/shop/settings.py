@@ -1,0 +1,1 @@
+STATIC_ROOT = "/var/lib/shop/static"
