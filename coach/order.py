@@ -120,7 +120,7 @@ def verdicts(site: Site) -> tuple[Verdict, ...]:
         for step in run.steps:
             if step.action not in (Action.INSTALL, Action.FETCH, Action.BUILD) or step.offline:
                 continue
-            if step.nothing and step.manager == "go":
+            if (step.nothing and step.manager == "go") or step.manager == "ccache":
                 continue
             if _fetched_before(site, run, step, found) or _of_output(run, step, found):
                 continue

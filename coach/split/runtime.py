@@ -27,6 +27,8 @@ _FOR_GYP = frozenset({"python3", "python", "python-is-python3", "python3-minimal
 _OF_THE_COMPILER = frozenset(
     {"musl-dev", "libc6-dev", "libc-dev", "libnode-dev", "python3-dev", "linux-headers", "pkg-config", "pkgconf"}
 )
+# What brings files to the build and nothing to the program, unless its command calls it.
+_FOR_DOWNLOADS = frozenset({"ca-certificates", "curl", "wget", "gnupg", "python3-pip", "py3-pip", "pipx"})
 _SAID = ("HEALTHCHECK", "CMD", "ENTRYPOINT")
 
 
@@ -201,7 +203,7 @@ def runtime_packages(shipped: Shipped) -> tuple[list[str], str, list[str]]:
             for name in install.names:
                 if name in _FOR_GYP and any(is_compiler(other) for other in install.names):
                     continue  # node-gyp's needs, not the program's
-                if is_compiler(name) or is_fetcher(name) or name in ("ca-certificates", "curl", "wget", "gnupg"):
+                if is_compiler(name) or is_fetcher(name) or name in _FOR_DOWNLOADS:
                     if _called(shipped, name) or name == "ca-certificates":
                         wanted.append(name)
                 elif is_header(name):

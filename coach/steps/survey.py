@@ -13,6 +13,7 @@ from coach.steps.caches import cache_of, file_of, home_of, joined
 from coach.steps.call import Call, Parsed, action_of, call_of, calls_of, parsed_of, rule_of
 from coach.steps.fights import with_fights
 from coach.steps.follow import Via, follow
+from coach.steps.launched import launched, launcher_settings
 from coach.steps.nouns import Action, Hidden, Look, PackageStep
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def settings(script: Script) -> dict[str, str | None]:
     """What the commands of a script store for later ones (``npm config set cache …``), as environment variables."""
     found: dict[str, str | None] = {}
     for command in script.commands:
+        found |= launcher_settings(command)
         call = call_of(command)
         if call is None:
             continue
@@ -76,7 +78,11 @@ def _survey(
     while todo and len(found) < _MAX_FOUND:
         commands, via = todo.pop()
         for index, command in enumerate(commands):
+            kept |= launcher_settings(command)
             calls = calls_of(command)
+            behind = None if calls else launched(command, {**state.env, **kept, **command.env})
+            if behind is not None and (step := _step(behind, command, state, look, kept, via)) is not None:
+                found.append(step)
             if calls:
                 taken = [_step(call, command, state, look, kept, via) for call in calls]
                 if any(step is not None for step in taken):
