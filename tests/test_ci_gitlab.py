@@ -115,6 +115,28 @@ a:
     assert sorted(build.context or "" for build in found) == ["", "api"]
 
 
+def test_the_stable_tag_is_an_old_engine() -> None:
+    assert (
+        one("image: docker:stable\nservices: [docker:stable-dind]\na:\n  script: [docker build .]\n").buildkit is False
+    )
+
+
+def test_what_is_included_from_elsewhere_is_told_by_its_name() -> None:
+    found = builds(
+        "include:\n"
+        "  - component: $CI_SERVER_FQDN/acme/ci/build-push-image@~latest\n    inputs: {dockerfile: api/Dockerfile}\n"
+        "  - component: $CI_SERVER_FQDN/acme/ci/get-image-ref@~latest\n"
+        "  - template: Security/Container-Scanning.gitlab-ci.yml\n"
+        "  - project: acme/ci\n    file: [/docker.yml]\n"
+    )
+
+    assert [(build.line, build.dockerfile, build.push) for build in found] == [
+        (2, "api/Dockerfile", None),
+        (6, "Dockerfile", None),
+    ]
+    assert all(build.unsure("cache_to") and build.unsure("signed") for build in found)
+
+
 @pytest.mark.parametrize(
     "content",
     ["docker: [", "- docker", "a: docker", "a: {script: {docker: 1}}", "a: {extends: a, script: [docker build .]}"],

@@ -39,7 +39,7 @@ _WORKSPACE = frozenset({"build.sourcesdirectory", "system.defaultworkingdirector
 _PER_COMMIT = frozenset({"build.sourceversion", "build.buildid", "build.buildnumber"})
 _LISTS = ("stages", "jobs", "steps")
 _BUILDS = re.compile(r"docker|container|kaniko|buildah|\bimage|oci", re.I)
-_LOOKS = re.compile(r"scan|secur|lint|test|trivy|sbom|clean|deploy", re.I)
+_LOOKS = re.compile(r"(?<![a-z])(?:scan|secur|lint|test|trivy|sbom|clean|deploy)", re.I)
 
 
 def read(tree: Tree) -> Discovery:

@@ -30,7 +30,8 @@ MAX_COMBINATIONS = 64
 _KEYWORDS = frozenset(
     "default include stages variables workflow image services cache before_script after_script pages spec".split()
 )
-_ENGINE = re.compile(r"(?:^|/)docker:(\d+)(?:\.\d+)*")
+# `stable` was last moved in 2020, to 19.03.
+_ENGINE = re.compile(r"(?:^|/)docker:(?:(\d+)(?:\.\d+)*|stable\b)")
 _ELSEWHERE = {
     "project": "a file of another project",
     "remote": "a file at another address",
@@ -39,7 +40,9 @@ _ELSEWHERE = {
 }
 # Names of included files and jobs that build an image, and of those that only look at one.
 _BUILDS = re.compile(r"docker|kaniko|buildah|buildkit|container|\bimage|oci-?build|auto-?devops", re.I)
-_LOOKS = re.compile(r"scan|secur|sast|dast|lint|test|clair|trivy|sbom|clean|rules|workflow|deploy|release-cli", re.I)
+_LOOKS = re.compile(
+    r"(?<![a-z])(?:scan|secur|sast|dast|lint|test|clair|trivy|sbom|clean|rules|workflow|deploy|release-cli|get-)", re.I
+)
 _KNOWN = {
     "CI_PROJECT_DIR": static(WORKSPACE),
     "CI_COMMIT_SHA": Value(None, "$CI_COMMIT_SHA", "CI_COMMIT_SHA differs on every commit", per_commit=True),
@@ -199,7 +202,8 @@ class Pipeline:
                 node = self.jobs[name][-1]
                 found.append(self._far_site(name, node.doc.path, node.key_line, why, self._variables(layers, {})))
         for item in self.elsewhere:
-            if not found and _BUILDS.search(item.name) and not _LOOKS.search(item.name):
+            name = item.name.partition("@")[0]
+            if _BUILDS.search(name) and not _LOOKS.search(name):
                 given = {
                     name: compose.interpolate(node.text, _KNOWN)
                     for name, node in (item.inputs.entries().items() if item.inputs is not None else ())
@@ -207,7 +211,8 @@ class Pipeline:
                 }
                 why = f"the build steps stand in {item.says}"
                 found.append(self._far_site("include", item.path, item.line, why, given))
-        return found
+        # a job that extends what such a file holds is the same build
+        return [site for site in found if site.job != "include"] or found
 
     def _unknown_parents(self, name: str, depth: int = 0) -> list[str]:
         """Names that a job extends and that no file of this repository declares."""
@@ -325,7 +330,11 @@ class Pipeline:
 
         A client since 23.0 asks for BuildKit, an older one does what the engine prefers: BuildKit since 23.0.
         """
-        found = [(int(match[1]), match[0], node) for node, name in (image, service) if (match := _ENGINE.search(name))]
+        found = [
+            (int(match[1] or 19), match[0].lstrip("/"), node)
+            for node, name in (image, service)
+            if (match := _ENGINE.search(name))
+        ]
         if not found:
             return None
         version, name, node = max(found, key=lambda item: item[0])
@@ -348,7 +357,7 @@ class Pipeline:
         """Major version of the engine that runs beside a job, where its name tells."""
         services, env = self.pick(layers, "services"), self._variables(layers, {})
         names = [_name(item, env) for item in services.items()] if services is not None else []
-        found = [int(match[1]) for name in names if (match := _ENGINE.search(name))]
+        found = [int(match[1] or 19) for name in names if (match := _ENGINE.search(name))]
         return found[0] if found else None
 
     def texts(self) -> list[str]:

@@ -26,6 +26,7 @@ _LOGIN = re.compile(r"\blogin\b[^\n;&|]*\$\{?CI_REGISTRY\b|\.docker/config\.json
 _ANY_LOGIN = re.compile(r"\b(?:docker|buildah|podman)\s+login\b|\.docker/config\.json|credential-")
 _NAME = re.compile(r"(?:[\w./:-]|\$\{?\w+\}?)+")
 _OFFICIAL = re.compile(r"(?:^|/)docker:")
+_OLD = re.compile(r"(?:^|/)docker:(?:1\d|2[0-2]|stable)\b")
 _NEW = 28
 _PUBLIC = "the signature, with the project's path, goes into a public log"
 
@@ -150,8 +151,11 @@ def _add_cache(job: _Job, want: AddCache) -> Remedy:
     if build.driver in ("", "docker"):
         edits.append(_builder(job))
         reasons.append("the build moves from the engine's builder to one of its own")
-        if not _OFFICIAL.search(job.pipeline.image(job.layers)):
-            reasons.append("the image of the job must bring docker's buildx plug-in")
+        image = job.pipeline.image(job.layers)
+        if _OLD.search(image):
+            raise CannotEditError(f"{image} is too old to bring docker's buildx plug-in for certain: raise it first")
+        if not _OFFICIAL.search(image):
+            reasons.append(f"the image of the job ({image or 'the default one'}) must bring docker's buildx plug-in")
     edits += command_edit.cache(command, build, place, fallback=fallback)
     guide = f"{where} keeps the layers of every stage (`mode=max`) in the registry, the one place that every runner "
     return Remedy(Safety.REVIEW, tuple(edits), tuple(reasons), f"{guide}reaches: {says}. {MOUNTS}")
@@ -194,6 +198,8 @@ def _sign(job: _Job) -> Remedy:
     node = source.node
     if source is not job.joined.find(max(call.at, call.till - 1))[0] or node.doc.path != build.path:
         raise CannotEditError("the push is written in another file than the build")
+    if not any(layer.doc is node.doc and _holds(layer, node) and not _is_text(layer) for layer in job.layers):
+        raise CannotEditError("the script of the job is no list of lines of its own")
     indent = yamledit.item_indent(node)
     reference = source.text[job.joined.find(call.invocation.positionals[-1].start)[1] :]
     reference = reference[: call.invocation.positionals[-1].end - call.invocation.positionals[-1].start]
@@ -248,6 +254,11 @@ def _holds(layer: Node, line: Node) -> bool:
     if script is None or script.key is None:
         return False
     return script.key_line <= line.line <= script.end_line and script.line >= script.key_line
+
+
+def _is_text(layer: Node) -> bool:
+    script = layer.get("script")
+    return script is None or not script.is_list
 
 
 # -- guidance ------------------------------------------------------------------------------------------------------
