@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from coach import hoist, manifests
+from coach import hoist, manifests, parents
 from coach.dockerfile import Instruction, Stage
 from coach.layers import SOMEWHERE, Placed, clean
 from coach.manifests import Closure
@@ -113,6 +113,7 @@ class _Window:
         self.eol = self.doc.eol.decode("ascii")
         self.runs = {run.instruction.span.start: run for run in site.runs}
         self.closures: dict[int, Closure] = {}
+        self.downloads_at: int | None = None  # where the new download steps land
 
     def edit(self) -> None:
         copies = {
@@ -220,6 +221,7 @@ class _Window:
                 self.site.context,
                 raw,
                 ahead=self._may_compile(run, verdict),
+                fetched=self._crowded(verdict),
             )
             self._note(found.reasons)
             if found.first is None:
@@ -266,6 +268,17 @@ class _Window:
             mount.type == "cache" and (mount.target or "").rstrip("/").endswith("target") for mount in run.mounts
         )
         return command.exact and not command.guarded and not verdict.step.via and not tools and not kept
+
+    def _crowded(self, verdict: Verdict) -> bool:
+        """Whether the manifests of a workspace would fill too many lines, in a stage that is not shipped itself.
+
+        The shipped stage keeps its lines: with the whole install above the source it can be split further.
+        """
+        closure = verdict.closure
+        if closure is None or verdict.step.via or verdict.step.command.guarded or parents.known(self.doc.syntax):
+            return False
+        shipped = any(stage.index == self.stage.index for stage in self.site.graph.chain(self.site.final))
+        return not shipped and len({posixpath.dirname(path) for path in closure.files}) > parents.MANY
 
     def _lost(self, run: Run, verdict: Verdict) -> list[str]:
         """What the command that only downloads does without, though it stands before the install in its RUN."""
@@ -468,11 +481,13 @@ class _Window:
             self._insert(start, text)
         here = "".join(manifests[copy.span.start] for copy in staying) + downloads + cut_out + moved
         if staying:
-            self._insert(self._lines(staying[0]).start, here)
+            self.downloads_at = self._lines(staying[0]).start
+            self._insert(self.downloads_at, here)
         elif split is not None:
             self._split(split[0], split[1], moved, downloads + cut_out)
         elif flush is not None:
-            self._insert(self._lines(window[flush]).start, here)
+            self.downloads_at = self._lines(window[flush]).start
+            self._insert(self.downloads_at, here)
         else:
             end = self.doc.line_span(window[-1].line, window[-1].end_line).end
             self._insert_after(end, here)
@@ -651,11 +666,16 @@ class _Window:
             groups.setdefault(posixpath.dirname(placed.target), []).append(placed)
         lines = []
         order = sorted(groups, key=lambda folder: (folder != workdir, folder.count("/"), folder))
+        last: list[str] = []
+        if len(order) > parents.MANY and parents.known(self.doc.syntax):
+            order, text = self._with_parents(groups, order, workdir)
+            last = [f"{keyword} --parents {flags}{text}"]
         for folder in order:
             sources = sorted(
                 groups[folder], key=lambda placed: (placed.source in lockfiles, _rank(placed.source), placed.source)
             )
             lines.append(self._copy_line(keyword, flags, [p.source for p in sources], _seen(folder, workdir) + "/"))
+        lines += last
         for folder, placed_in in sorted(folders.items()):
             inner = placed_in[0].source[len(folder) :]
             target = placed_in[0].target.removesuffix(inner)
@@ -667,6 +687,24 @@ class _Window:
                 f"Only what the install reads is copied above it: {names or ', '.join(sorted(folders))}."
             )
         return "".join(line + self.eol for line in lines)
+
+    def _with_parents(self, groups: dict[str, list[Placed]], order: list[str], workdir: str) -> tuple[list[str], str]:
+        """Folders that need a line of their own, and the words of one COPY that brings the files of all others."""
+        lead = f"{self.site.context}/" if self.site.context else ""
+
+        def kept(folder: str) -> bool:
+            return all(
+                posixpath.join(workdir, placed.source.removeprefix(lead)) == placed.target for placed in groups[folder]
+            )
+
+        inside = [folder for folder in order if folder != workdir and kept(folder)]
+        sources = [placed.source.removeprefix(lead) for folder in inside for placed in groups[folder]]
+        files = [path.removeprefix(lead) for path in self.site.context_files()]
+        named = parents.words(sources, files)
+        if any(re.search(r"[\s\"'\\$\[]", word) for word in named):
+            raise CannotReorderError("a manifest's name holds a special character")
+        joint = f" {self.doc.escape}{self.eol}    " if len(named) > 4 else " "
+        return [folder for folder in order if folder not in inside], joint.join([*named, "./"])
 
     def _copy_line(self, keyword: str, flags: str, sources: list[str], target: str) -> str:
         lead = f"{self.site.context}/" if self.site.context else ""
@@ -691,35 +729,42 @@ class _Window:
     def _sink(self, arg: Instruction, names: list[str]) -> None:
         if any(edit.span.start <= arg.span.start < max(edit.span.end, edit.span.start + 1) for edit in self.made.edits):
             return
-        if self._downloads_above(arg):
+        inside = [one for one in self.verdicts if any(passed.instruction is arg for passed in one.passed)]
+        building = [one for one in inside if id(one) in self.closures or one.step.action is Action.BUILD]
+        if building and self.downloads_at is not None and self.downloads_at < arg.span.start:
             return
         stays, sinks = self._parted(arg, names)
-        last = max(other.run.instruction.span.start for other in self.verdicts)
+        # what compiles may read it, so it stays above that; what only installs does not ask for it
+        last = (min if building else max)(one.run.instruction.span.start for one in building or self.verdicts)
+        if building and any(one not in building and one.run.instruction.span.start >= last for one in inside):
+            raise CannotReorderError(f"{' and '.join(names)} stand above a build, and an install follows that")
         reference = re.compile(rf"\$\{{?(?:{'|'.join(map(re.escape, names))})\b")
         moved = []
         for item in self.stage.body:
-            if arg.span.start < item.span.start <= last and reference.search(self.doc.text(item.line, item.end_line)):
+            reached = item.span.start < last if building else item.span.start <= last
+            if (
+                arg.span.start < item.span.start
+                and reached
+                and reference.search(self.doc.text(item.line, item.end_line))
+            ):
                 if item.name not in ("ENV", "LABEL"):
                     raise CannotReorderError(f"line {item.line} uses {' and '.join(names)} above the install")
                 moved.append(item)
         end_item = next(item for item in self.stage.body if item.span.start == last)
+        if not building and any(
+            end_item.span.start < edit.span.start < end_item.span.end for edit in self.made.edits if edit.new
+        ):
+            raise CannotReorderError(f"line {end_item.line} builds as well, and may read {' and '.join(names)}")
         text = sinks + "".join(self._text(self.doc.line_span(item.line, item.end_line)) for item in moved)
         self._replace(self.doc.line_span(arg.line, arg.end_line), stays)
         for item in moved:
             self._replace(self.doc.line_span(item.line, item.end_line), "")
-        self._insert_after(self.doc.line_span(end_item.line, end_item.end_line).end, text)
+        if building:
+            self._insert(self._lines(end_item).start, text)
+        else:
+            self._insert_after(self.doc.line_span(end_item.line, end_item.end_line).end, text)
         verb = "changes on every commit, so it is" if len(names) == 1 else "change on every commit, so they are"
         self.made.says.append(f"{', '.join(names)} {verb} declared below the install.")
-
-    def _downloads_above(self, arg: Instruction) -> bool:
-        """Whether all that downloads in the scope of ``arg`` now does so where the first source used to be copied."""
-        inside = [one for one in self.verdicts if any(passed.instruction is arg for passed in one.passed)]
-        return all(
-            id(one) in self.closures
-            and one.culprits
-            and min(culprit.instruction.span.start for culprit in one.culprits) < arg.span.start
-            for one in inside
-        )
 
     def _parted(self, arg: Instruction, names: list[str]) -> tuple[str, str]:
         """The line of ``arg`` without ``names``, and a line with them alone."""
