@@ -12,9 +12,10 @@ import posixpath
 import re
 from dataclasses import replace
 
-from coach.ci import bake, commands, compose, compose_change, github_native, github_signing, yamledit
+from coach.ci import bake, build_sites, commands, compose, compose_change, github_native, github_signing, yamledit
 from coach.ci.commands import Call, Text
 from coach.ci.docker_cli import cache_ref, split_csv
+from coach.ci.github_repeat import logs_in
 from coach.ci.github_scope import Scope
 from coach.ci.github_spot import WORKFLOWS, Spot, events, find, insert_steps, mapping, reference, text_of, uses
 from coach.ci.nouns import AddCache, BuildkitOn, DropNoCache, NativeArm, SecretArgs, Sign, Want
@@ -88,6 +89,10 @@ def _cache_inputs(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> R
         reasons.append("the inline cache, which holds the last stage only, is no longer written into the image")
     elif came is not None and not inline:
         says, made = _matching_export(came, build, source, target)
+        if "type=registry" in _exporting(came, build, target):
+            if not any(logs_in(step) for step in spot.steps[: spot.index] if step.is_map):
+                raise CannotEditError("its job logs in nowhere, so it cannot write the cache that it imports")
+            reasons.append("the login of this job must be allowed to write the cache that it imports")
         edits += made
         edits.append(yamledit.add_keys(mapping(inputs), [("cache-to", _exporting(came, build, target))], "cache-from"))
     elif inputs is None:
@@ -230,6 +235,7 @@ def _load(build: BuildSite, inputs: Node | None, reasons: list[str]) -> list[Edi
 
 _MATRIX = re.compile(r"\$\{\{\s*(matrix\.[\w.-]+)\s*\}\}")
 _VARYING = re.compile(r"\$\{\{\s*((?:matrix|inputs)\.[\w.-]+)\s*\}\}")
+_COMPUTED = re.compile(r"\$\{\{\s*((?:matrix|inputs|env|steps|needs)\.[\w.-]+)\s*\}\}")
 _INPUT_OPTION = re.compile(r"(?:-f|--file|--target)[ =]\S*?\$\{\{\s*(inputs\.[\w-]+)\s*\}\}")
 
 
@@ -237,8 +243,9 @@ def _scope(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> str:
     """``,scope=…`` that keeps this image's cache apart from those of other images, machines and matrix runs."""
     machines = spot.job is not None and _several_machines(spot.job)
     action = spot.inputs is not None and spot.step.get("run") is None
-    where = [found for key in ("file", "context") for found in _varying(spot, key)] if action else []
-    stage = _varying(spot, "target") if action else []
+    varying = _COMPUTED if action and _images_of(tree, build) > 1 else _VARYING
+    where = [found for key in ("file", "context") for found in _filled_in(spot, key, varying)] if action else []
+    stage = _filled_in(spot, "target", varying) if action else []
     name = want.scope
     if (not name and _image_steps(tree) > 1) or (name and stage):
         # what differs from run to run is told by its own expression, so that one text is right for all of them
@@ -260,9 +267,15 @@ def _scope(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> str:
     return f",scope={'-'.join(parts)}" if parts else ""
 
 
-def _varying(spot: Spot, key: str) -> list[str]:
-    """What of an input a matrix or a caller fills in."""
-    return [f"${{{{ {match} }}}}" for match in _VARYING.findall(text_of(mapping(spot.inputs), key))]
+def _images_of(tree: Tree, build: BuildSite) -> int:
+    """How many images one step builds, by what a matrix, a caller or a step before it says."""
+    here = [site for site in build_sites(tree).builds if (site.path, site.line) == (build.path, build.line)]
+    return len({(site.dockerfile, site.context, site.target) for site in here})
+
+
+def _filled_in(spot: Spot, key: str, pattern: re.Pattern[str]) -> list[str]:
+    """The expressions in an input that differ from one build of the step to another."""
+    return [f"${{{{ {match} }}}}" for match in pattern.findall(text_of(mapping(spot.inputs), key))]
 
 
 def _variant(tree: Tree, build: BuildSite) -> list[str]:

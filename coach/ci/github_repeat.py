@@ -24,9 +24,7 @@ _SET_UP = re.compile(
 )
 # Those that tell a registry something which is the same on every machine.
 _TWICE = re.compile(r"peter-evans/dockerhub-description|christian-korneck/update-container-description-action")
-_LOG_IN = re.compile(
-    r"[\w-]+/(?:docker-)?login-action|aws-actions/.*|google-github-actions/.*|azure/(?:docker-)?login|docker/setup-buildx-action"
-)
+_LOG_IN = re.compile(r"[\w-]+/(?:docker-)?login-action|aws-actions/.*|google-github-actions/.*|azure/(?:docker-)?login")
 _TEXT_TOOLS = frozenset(
     (
         "echo printf cat cut tr sed awk grep egrep head tail sort uniq wc date jq yq test [ [[ true : false export "
@@ -105,7 +103,7 @@ def origins(spot: Spot, text: str, signing: bool = False) -> Origins:
     before = [step for step in spot.steps[: spot.index] if step.is_map]
     own = spot.job.get("env") if spot.job is not None else None
     above = spot.doc.root.get("env")
-    taken = {index for index, step in enumerate(before) if _logs_in(step) or (signing and signs(step))}
+    taken = {index for index, step in enumerate(before) if _serves(step) or (signing and signs(step))}
     known = {text_of(step, "id"): index for index, step in enumerate(before) if text_of(step, "id")}
     writers = {
         index: set(_SET_VARIABLE.findall(text_of(step, "run")))
@@ -141,8 +139,14 @@ def origins(spot: Spot, text: str, signing: bool = False) -> Origins:
     return Origins(tuple(before[index] for index in sorted(taken)), environment)
 
 
-def _logs_in(step: Node) -> bool:
+def logs_in(step: Node) -> bool:
+    """Whether a step opens a registry for those behind it."""
     return bool(_LOG_IN.fullmatch(uses(step))) or "docker login" in text_of(step, "run")
+
+
+def _serves(step: Node) -> bool:
+    """Whether a step opens a registry, or sets up the builder that talks to one."""
+    return logs_in(step) or uses(step) == "docker/setup-buildx-action"
 
 
 def _reads_files(step: Node) -> bool:

@@ -7,7 +7,20 @@ from dataclasses import dataclass, replace
 
 from coach import ci
 from coach.ci.nouns import CI_FILE, AddCache
-from coach.model import Answer, BuildSite, CacheRef, Certainty, Edit, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.model import (
+    Answer,
+    BuildSite,
+    CacheRef,
+    Certainty,
+    Edit,
+    Evidence,
+    Remedy,
+    Safety,
+    certain,
+    is_file,
+    likely,
+    unknown,
+)
 from coach.platforms import heavy, light
 from coach.remedies import joined
 from coach.site import Site
@@ -18,6 +31,7 @@ FIX = "F5"
 SECTION = "Inline cache + registry cache"
 ANTI_PATTERN = "CI that starts cold"
 
+_FILE_NAME = re.compile(r"(?:^|[._-])(?:docker|container)file(?:$|[._-])", re.I)
 _TEST = re.compile(r"\b(?:e2e|tests?|testing|lint|validate|smoke|integration)\b|test-", re.I)
 _KEEPS = re.compile(r"\b(?:keeps?|kept|pulls?|restores?|holds?)\b")
 _MOUNTS = "no backend exports cache mounts: what they hold stays on the machine that built"
@@ -159,7 +173,28 @@ def _start(site: Site, build: BuildSite) -> _Start:
         if multi:
             return _Start(build, True, maybe, "inline cache holds the final stage only", line)
         return _Start(build, False, maybe, "imports an inline cache", line)
+    if _named_elsewhere(site, build):
+        says = f"{build.path} names the cache it imports in another place too, which may write it"
+        return _Start(build, None, maybe, says, line)
     return _Start(build, True, maybe, "imports a cache that no build here exports", line)
+
+
+def _named_elsewhere(site: Site, build: BuildSite) -> bool:
+    """Whether a CI file names an imported cache outside of what imports it: a script may hand it on to a build."""
+    refs = {ref.attrs.get("ref", "") for ref in build.cache_from if "cache" in ref.attrs.get("ref", "")}
+    if not refs or "" in refs:
+        return False
+    imports = {(other.path, ref.line) for other in ci.build_sites(site.tree).builds for ref in other.cache_from}
+    for path in site.tree.entries():
+        if CI_FILE.fullmatch(path) and is_file(site.tree, path):
+            lines = site.tree.read(path).decode("utf-8", "replace").split("\n")
+            if any(
+                ref in text and (path, number) not in imports and not text.lstrip().startswith("#")
+                for number, text in enumerate(lines, 1)
+                for ref in refs
+            ):
+                return True
+    return False
 
 
 def _chain(site: Site) -> set[int]:
@@ -208,8 +243,11 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
 
 def scope(site: Site) -> str:
     """What tells this image's cache from others of the same repository: "" when it holds one Dockerfile only."""
-    if len(dockerfiles(site.tree)) < 2 and site.target is None:
+    others = [path for path in dockerfiles(site.tree) if path != site.path]
+    if not others and site.target is None:
         return ""
-    name = site.path.rsplit("/", 1)[0] if "/" in site.path else ""
-    parts = [part for part in (name.replace("/", "-"), site.target or "") if part]
+    folder, _, name = site.path.rpartition("/")
+    beside = any(path.rpartition("/")[0] == folder for path in others)
+    stem = _FILE_NAME.sub(" ", name).strip(" ._-") if beside else ""
+    parts = [part for part in (folder.replace("/", "-"), stem, site.target or "") if part]
     return "-".join(parts)
