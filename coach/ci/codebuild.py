@@ -28,6 +28,10 @@ def _sites(tree: Tree, doc: Doc) -> list[BuildSite]:
     box.notes.append(
         Unresolved("keeps_cache", "whether the project has a local Docker layer cache is set outside the repository")
     )
+    version = doc.root.get("phases", "install", "runtime-versions", "docker")
+    if version is not None and (version.text or "").isdigit():
+        box.engine, box.engine_line = int(version.text or ""), version.line
+        box.engine_why = f"Docker {version.text} builds without BuildKit by default"
     env: dict[str, Value] = {
         "CODEBUILD_SRC_DIR": static(WORKSPACE),
         **jobs.variables(doc.root.get("env", "variables")),

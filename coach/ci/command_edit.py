@@ -34,6 +34,7 @@ _PREFIX = re.compile(
     r"\s*(?:(?:if|then|do|else|while|until|!)\s+)*(?P<own>(?:(?:[A-Za-z_]\w*=\S*|sudo|env|time|-E)\s+)*)"
 )
 _VARIABLE = re.compile(r"\$\$?(?:\{(?:env\.)?(\w+)\}|(\w+))")
+_TAGGED = re.compile(r"\bdocker\s+(?:image\s+)?tag\s+(\S+)\s+([^\s;&|)]+)")
 _PLAIN = re.compile(r"(?:[\w./:{}-]|\\?\$)*")
 
 
@@ -404,13 +405,25 @@ def _pair(written: str) -> tuple[str, str, str]:
 
 def cache_place(command: Command | Words, build: BuildSite, scope: str) -> str:
     """Where the cache can lie beside the pushed image, written as the command writes its tag (``""``: not known)."""
-    if not build.push:
-        return ""
-    for flag in command.invocation.all("tag", "destination"):
-        repository = repository_of(re.sub(r"\\?[\"']", "", command.value(flag)))
+    names = [re.sub(r"\\?[\"']", "", command.value(flag)) for flag in command.invocation.all("tag", "destination")]
+    again = _pushed_as(command, names) if isinstance(command, Command) else []
+    for name in (*(names if build.push else ()), *again):
+        repository = repository_of(name)
         if re.search(r"[/$]", repository) and _PLAIN.fullmatch(repository):
             return f"{repository}:buildcache{f'-{scope}' if scope else ''}"
     return ""
+
+
+def _pushed_as(command: Command, names: Sequence[str]) -> list[str]:
+    """What the same script calls the image before it pushes it."""
+    found = []
+    for match in _TAGGED.finditer(command.text):
+        image, other = (match[number].strip("\"'") for number in (1, 2))
+        if image.removesuffix(":latest") in {name.removesuffix(":latest") for name in names}:
+            pushes = rf"\bdocker\s+(?:image\s+)?push\s+[\"']?{re.escape(other.split(':')[0])}"
+            if re.search(pushes, command.text):
+                found.append(re.sub(r"\\?[\"']", "", command.raw(match.start(2), match.end(2))))
+    return found
 
 
 def repository_of(reference: str) -> str:

@@ -85,8 +85,8 @@ def _step(box: Machine, step: Node) -> None:
             words += [(f"--build-arg={name}={item.text or ''}", item.key_line) for name, item in node.entries().items()]
         if key in ("no_cache", "no-cache") and node.text == "true":
             words.append(("--no-cache", node.key_line))
-        if key == "repo" and texts:
-            words.append((f"--{'destination' if kaniko else 'tag'}={texts[0][0]}", node.key_line))
+        if key == "repo":
+            words += [(f"--{'destination' if kaniko else 'tag'}={name}", node.key_line) for name in repositories(node)]
         if kaniko and key in ("enable_cache", "cache") and node.text == "true":
             words.append(("--cache=true", node.key_line))
         if key in ("cache_images", "cache-images"):
@@ -107,6 +107,11 @@ def _step(box: Machine, step: Node) -> None:
     if call is not None:
         lines = {number: line for number, (_, line) in enumerate(words)}
         box.take(call, _environment(step), "", box.path, step.line, step.end_line, lines)
+
+
+def repositories(repo: Node) -> list[str]:
+    """The names of the ``repo`` setting: a list, or one text with commas."""
+    return [name.strip() for text, _ in repo.texts() for name in text.split(",") if name.strip()]
 
 
 def _environment(step: Node) -> dict[str, Value]:

@@ -93,10 +93,10 @@ def _cache(build: BuildSite, want: AddCache, name: str, settings: Node) -> Remed
 
 def _place(build: BuildSite, want: AddCache, settings: Node) -> str:
     repo = settings.get("repo")
-    texts = [text for text, _ in repo.texts()] if repo is not None else []
-    if not texts or not build.push:
+    names = drone.repositories(repo) if repo is not None else []
+    if not names or not build.push:
         raise CannotEditError("the plug-in pushes nowhere, so there is no place beside the image for a cache")
-    return f"{texts[0]}:buildcache{f'-{want.scope}' if want.scope else ''}"
+    return f"{names[0]}:buildcache{f'-{want.scope}' if want.scope else ''}"
 
 
 def _secrets(build: BuildSite, want: SecretArgs, name: str, settings: Node) -> Remedy:
