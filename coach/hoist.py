@@ -92,12 +92,15 @@ def hoist(
     look: Callable[[str], str | None] = lambda _: None,
     *,
     ahead: bool = True,
+    fetched: bool = False,
 ) -> Hoist:
     """How ``words``, run in ``directory``, can download before the source is there.
 
     The arguments are those of ``manifests.closure``; ``raw`` is how the words are spelled in the script, for quotes and
     variables. Prefixes such as ``sudo`` or an assignment are not part of the words; whoever calls adds them again.
-    Without ``ahead`` the first half downloads and compiles nothing: what compiling needs may not be there yet.
+    With ``fetched`` an install that could stand above the source as it is, is taken apart where one command downloads
+    all that a lockfile names. Without ``ahead`` the first half downloads and compiles nothing: what compiling needs may
+    not be there yet.
     """
     closure = manifests.closure(tree, manager, words, directory, context, look)
     if closure is None:
@@ -107,7 +110,7 @@ def hoist(
     if raw is None or len(raw) != len(words):
         return Hoist(None, None, ("a word of the command is not known before it runs",))
     order = _Order(tree, tuple(words), tuple(raw), directory, context, closure, ahead)
-    if not closure.reads_source:
+    if not closure.reads_source and not (fetched and manager == "pnpm" and closure.lockfile):
         return Hoist(order.whole, None, closure.uncertain, _safety(closure.uncertain), unchanged=True)
     pair = _PAIRS.get(manager)
     if pair is None:

@@ -162,8 +162,10 @@ def _frozen(words: tuple[str | None, ...]) -> bool:
 
 
 def _fetch(gather: Gather, root: str, lockfile: str | None) -> Closure | None:
-    # `pnpm fetch` reads no package.json; without a patch that the lockfile names it stops half way.
+    # `pnpm fetch` reads no dependencies in package.json; without a patch that the lockfile names it stops half way.
     gather.add_all(root, (".npmrc", "pnpm-workspace.yaml"))
+    if (gather.json(at(root, "package.json")) or {}).get("packageManager"):
+        gather.add(at(root, "package.json"))  # which release of pnpm runs
     _patched(gather, root, "pnpm-workspace.yaml", table(gather.yaml(at(root, "pnpm-workspace.yaml"))))
     _patched(gather, root, "package.json", table(gather.json(at(root, "package.json")), "pnpm"))
     return gather.closure(lockfile)
