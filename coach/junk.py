@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from coach.dockerignore import IgnoreFile
 from coach.errors import InputError
@@ -170,10 +171,10 @@ def _classified(site: Site, path: str, entry: Entry) -> Iterator[Junk]:
     elif entry.opaque and entry.size and name != ".git":
         yield Junk(path, path, "dependencies", True, entry.size)
     elif entry.kind is Kind.FILE and _ENV_FILE.fullmatch(name) and not _ENV_EXAMPLE.fullmatch(name):
-        if not _named(site, path) and (name == ".env" or holds_credentials(site, _full(site, path))):
+        if not named(site, path) and (name == ".env" or holds_credentials(site, _full(site, path))):
             yield Junk(path, "**/.env" if name == ".env" else path, "secret", True, entry.size)
     elif entry.kind is Kind.FILE and _KEY_FILE.fullmatch(name):
-        if not _named(site, path):
+        if not named(site, path):
             yield Junk(path, path, "secret", True, entry.size)
     elif entry.kind is Kind.FILE and name.endswith(".log") and entry.size > _BIG_LOG:
         yield Junk(path, "**/*.log", "log", True, entry.size)
@@ -183,13 +184,13 @@ def _deep(path: str) -> str:
     return path if "/" not in path else f"**/{posixpath.basename(path)}"
 
 
-def _named(site: Site, path: str) -> bool:
-    """Whether an instruction names this very file: then it is wanted, however odd."""
+def named(site: Site, path: str) -> bool:
+    """Whether an instruction names this very file, or its kind (``.env*``): then it is wanted, however odd."""
     return any(
-        clean(word) == path
+        word == path or (word.strip("*?") != "" and word.count("/") == path.count("/") and fnmatchcase(path, word))
         for item in site.dockerfile.instructions
-        if item.name in ("COPY", "ADD")
-        for word in item.words[:-1]
+        if item.name in ("COPY", "ADD") and item.flag("from") is None
+        for word in map(clean, item.words[:-1])
     )
 
 

@@ -6,7 +6,7 @@ import posixpath
 
 from coach import dockerignore
 from coach.errors import CoachError
-from coach.junk import Junk, junk, uses_git, wide_copies
+from coach.junk import Junk, junk, named, uses_git, wide_copies
 from coach.model import Answer, Edit, Evidence, Remedy, Safety, Span, certain, likely, unknown
 from coach.site import Site
 
@@ -45,12 +45,12 @@ def probe(site: Site) -> Answer:
         where = site.cite(1, "this ignore file applies", path=site.ignore.path)
         return certain("yes", "what is there, and what this project makes, is ignored", where)
     there = [item for item in found if item.there]
-    named = there or found
-    evidence = [site.cite(first.line, f"takes {_list(named)} along", first.end_line), *_near_misses(site, found)]
+    told = there or found
+    evidence = [site.cite(first.line, f"takes {_list(told)} along", first.end_line), *_near_misses(site, found)]
     if site.ignore is None:
-        reason = f"no ignore file: {_list(named)} {'gets' if len(named) == 1 else 'get'} into the context"
+        reason = f"no ignore file: {_list(told)} {'gets' if len(told) == 1 else 'get'} into the context"
     else:
-        reason = f"{site.ignore.path} lets {_list(named)} through"
+        reason = f"{site.ignore.path} lets {_list(told)} through"
     if there:
         return certain("no", reason, *evidence)
     return likely("no", f"{reason} once a developer has built locally", *evidence)
@@ -148,6 +148,8 @@ def _needed(site: Site, pattern: str) -> bool:
     if site.ignore is not None and any(
         item.negated and only.ignores(item.text.lstrip("!/").rstrip("/")) for item in site.ignore.patterns
     ):
+        return True
+    if any(only.ignores(relative) and named(site, relative) for relative, _ in site.layers.entries):
         return True
     lead = f"{site.context}/" if site.context else ""
     for stage in site.graph.reachable:
