@@ -35,7 +35,10 @@ _REFERENCE = re.compile(
 _PARAMETER = re.compile(r"\$\{\{\s*parameters[.\[]['\"]?(\w+)['\"]?\]?\s*\}\}")
 # How a task parts its `arguments`: double quotes hold blanks.
 _WORD = re.compile(r'(?:"[^"]*"|\S)+')
-_WORKSPACE = frozenset({"build.sourcesdirectory", "system.defaultworkingdirectory", "pipeline.workspace"})
+_WORKSPACE = frozenset({"build.sourcesdirectory", "system.defaultworkingdirectory", "build.repository.localpath"})
+# Stands for the directory above the checkout, whatever it is really called: nothing of the repository is in it.
+_ABOVE = "/azure/pipeline"
+_HOSTED = re.compile(r"ubuntu-(?:latest|2\d\.\d\d)")
 _PER_COMMIT = frozenset({"build.sourceversion", "build.buildid", "build.buildnumber"})
 _LISTS = ("stages", "jobs", "steps")
 _BUILDS = re.compile(r"docker|container|kaniko|buildah|\bimage|oci", re.I)
@@ -74,6 +77,8 @@ class _Scope:
         name = match[2] or match[3] or ""
         if match[3] and name.lower() in _WORKSPACE:
             return static(WORKSPACE)
+        if match[3] and name.lower() == "pipeline.workspace":
+            return static(_ABOVE)
         known = (self.parameters if match[1] == "parameters" else self.variables).get(name)
         if known is not None and known.text is not None and not _REFERENCE.search(known.text):
             return known
@@ -349,6 +354,9 @@ class _Step:
             self._docker()
         elif named == "DockerCompose":
             self._compose()
+        elif named == "DockerInstaller":
+            # another client than the image's own
+            self.box.hosted_engine = ""
         elif named == "Cache":
             kept = self.scope.said(_input(self.inputs, "path"))
             self.box.kept_paths += kept.shown.splitlines() if kept is not None else []
@@ -484,7 +492,7 @@ def _pool(box: Machine, scope: _Scope) -> None:
             box.runner_line = written.key_line if here and written is not None else 0
         else:
             box.runner, box.runner_line = named.shown if named is not None else "", pool.key_line if here else 0
-    if box.thrown_away and box.runner.lower().startswith("ubuntu"):
+    if box.thrown_away and _HOSTED.fullmatch(box.runner.lower()):
         # actions/runner-images, which Azure's hosted agents run too: the engine is newer than 23.0 on all of them
         box.hosted_engine = f"the engine of {box.runner} is newer than 23.0, where BuildKit became the default"
 

@@ -179,15 +179,18 @@ def _cache(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> Remedy:
     where = f"`{build.path}` line {build.line}"
     if build.runner.lower().startswith("windows"):
         raise CannotEditError("a Windows engine builds without BuildKit")
-    if build.cache_from or build.cache_to:
-        raise CannotEditError("the command has cache options of its own already")
     reasons = ["the build moves from the engine's builder to one of its own"]
     made: list[Edit] = []
+    if any(ref.type != "inline" for ref in build.cache_to):
+        command, _ = _command(tree, build, spot)
+        says = f"{where} imports the cache it exports, and exports every stage (`mode=max`). {MOUNTS}"
+        return Remedy(Safety.SAFE, tuple(command_edit.cache(command, build, "")), (), says)
     if not _has_builder(spot):
         made.append(_insert(spot, _first(spot), [f"- script: {_BUILDER}", "  displayName: Make a builder"]))
     if script(spot.step) is None:
         if task(spot.step) != "Docker":
             raise CannotEditError(f"the task {task(spot.step)} has no known cache options")
+        _untouched(build)
         reasons.append("the docker client of the agent has to take its builder from BUILDX_BUILDER: 23.0 and newer do")
         return _kept(build, spot, want, made, _task_cache(want, spot), reasons)
     command, _ = _command(tree, build, spot)
@@ -197,11 +200,17 @@ def _cache(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> Remedy:
             Safety.REVIEW,
             (*made, *command_edit.cache(command, build, place)),
             (*command_edit.why_registry(place), *reasons),
-            f"{where} keeps the layers of every stage (`mode=max`) beside the image, at `{place}`, one cache for all "
-            f"branches. {MOUNTS}",
+            f"{where} keeps the layers of every stage (`mode=max`) beside the image, one cache for all branches. "
+            f"{MOUNTS}",
         )
+    _untouched(build)
     options = [*_local(_name(want)), *_load(command, build)]
     return _kept(build, spot, want, made, [*command.buildx(), command.insert(options)], reasons)
+
+
+def _untouched(build: BuildSite) -> None:
+    if build.cache_from or build.cache_to:
+        raise CannotEditError("the command has cache options of its own already")
 
 
 def _has_builder(spot: Spot) -> bool:

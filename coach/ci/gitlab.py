@@ -30,8 +30,11 @@ MAX_COMBINATIONS = 64
 _KEYWORDS = frozenset(
     "default include stages variables workflow image services cache before_script after_script pages spec".split()
 )
-# `stable` was last moved in 2020, to 19.03.
-_ENGINE = re.compile(r"(?:^|/)docker:(?:(\d+)(?:\.\d+)*|stable\b)")
+# `stable` was last moved in 2020, to 19.03; what is not pinned is the newest there is.
+_ENGINE = re.compile(
+    r"(?:^|/)docker:(?:(\d+)(?:\.\d+)*|stable\b)|^(?:docker\.io/)?(?:library/)?docker(?P<newest>$|:(?:latest|cli|git|dind))"
+)
+_NEWEST = 99
 _ELSEWHERE = {
     "project": "a file of another project",
     "remote": "a file at another address",
@@ -331,7 +334,7 @@ class Pipeline:
         A client since 23.0 asks for BuildKit, an older one does what the engine prefers: BuildKit since 23.0.
         """
         found = [
-            (int(match[1] or 19), match[0].lstrip("/"), node)
+            (_version(match), match[0].lstrip("/"), node)
             for node, name in (image, service)
             if (match := _ENGINE.search(name))
         ]
@@ -357,7 +360,7 @@ class Pipeline:
         """Major version of the engine that runs beside a job, where its name tells."""
         services, env = self.pick(layers, "services"), self._variables(layers, {})
         names = [_name(item, env) for item in services.items()] if services is not None else []
-        found = [int(match[1] or 19) for name in names if (match := _ENGINE.search(name))]
+        found = [_version(match) for name in names if (match := _ENGINE.search(name))]
         return found[0] if found else None
 
     def texts(self) -> list[str]:
@@ -389,6 +392,12 @@ class Pipeline:
                 yield from self._lines(item, depth + 1)
             elif item.text is not None:
                 yield item
+
+
+def _version(match: re.Match[str]) -> int:
+    if match["newest"] is not None:
+        return _NEWEST
+    return int(match[1] or 19)
 
 
 def _hosted(labels: str) -> bool:

@@ -111,7 +111,8 @@ def _add_cache(job: _Job, want: AddCache) -> Remedy:
     command, _ = job.command()
     tool = command.invocation.tool
     where = f"`{build.path}` line {build.line}"
-    if build.cache_from or build.cache_to:
+    exports = any(ref.type != "inline" for ref in build.cache_to)
+    if tool == "buildah" and (build.cache_from or exports):
         raise CannotEditError("the command has cache options of its own already")
     if tool == "kaniko":
         if command.invocation.last("destination", "cache-repo") is None:
@@ -123,6 +124,10 @@ def _add_cache(job: _Job, want: AddCache) -> Remedy:
             f"{where} keeps the layers of every stage in the registry, each under a key of its own, so all branches "
             "share them.",
         )
+    if exports:
+        edits = command_edit.cache(command, build, "")
+        says = f"{where} imports the cache it exports, and exports every stage (`mode=max`). {MOUNTS}"
+        return Remedy(Safety.SAFE, tuple(edits), (), says)
     repository, own = _repository(job, command)
     suffix = f"-{want.scope}" if want.scope else ""
     reasons: list[str] = []
@@ -139,7 +144,7 @@ def _add_cache(job: _Job, want: AddCache) -> Remedy:
             f"{where} keeps the layers of every stage in the registry, each under a key of its own, so all branches "
             "share them. What cache mounts hold is not among them.",
         )
-    edits: list[Edit] = []
+    edits = []
     if own:
         name = f"{repository}/buildcache{suffix}"
         place, fallback = f"{name}:$CI_COMMIT_REF_SLUG", f"{name}:$CI_DEFAULT_BRANCH"
