@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from coach import images
 from coach.dockerfile import Stage
 from coach.model import BuildSite
 from coach.site import Run, Site
@@ -95,6 +96,19 @@ def strangers(run: Run) -> tuple[str, ...]:
     known = {step.command.start for step in run.steps}
     names = (command.name for command in run.script.commands if command.start not in known)
     return tuple(name for name in names if name is not None and name not in _LIGHT | _COMPILERS)
+
+
+def triggers(site: Site) -> str:
+    """The unknown image that the final stage is all made of, "" when it does something itself.
+
+    What such an image is for stands in its ONBUILD instructions, and they are not here.
+    """
+    stage = site.final
+    image = site.graph.image(stage)
+    if image == "scratch" or site.graph.parent(stage) is not None or (image and images.lookup(image)):
+        return ""
+    own = any(item.name in ("RUN", "COPY", "ADD", "CMD", "ENTRYPOINT") for item in stage.body)
+    return "" if own else image or stage.base
 
 
 def names_target(site: Site, stage: Stage) -> bool:

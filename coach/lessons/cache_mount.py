@@ -5,7 +5,7 @@ from __future__ import annotations
 from coach.cache_edits import plan
 from coach.cache_needs import Need, Standing, Survey, env_setters, survey
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
-from coach.platforms import strangers
+from coach.platforms import strangers, triggers
 from coach.site import Site
 
 NODE = "cache_mount"
@@ -53,6 +53,9 @@ def _held(site: Site, found: Survey) -> Answer:
         for run in site.runs
         for name in strangers(run)[:1]
     ]
+    blank = triggers(site)
+    if blank:
+        strange.append(site.cite(site.final.head.line, f"what {blank} does by ONBUILD is not known"))
     answer = likely if strange else answer
     return answer("yes", "nothing is installed by a language's package manager", nothing, *doubts, *strange)
 

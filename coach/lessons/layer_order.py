@@ -6,6 +6,7 @@ from coach import hoist
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
 from coach.movable import movable
 from coach.order import Culprit, Verdict, verdicts
+from coach.platforms import triggers
 from coach.site import Site
 from coach.steps import Action
 
@@ -40,6 +41,10 @@ def probe(site: Site) -> Answer:
         if unread:
             dark = site.cite(unread[0].line, "a command here cannot be followed", unread[0].instruction.end_line)
             return likely("yes", "nothing was seen to install from a manifest", where, dark)
+        blank = triggers(site)
+        if blank:
+            dark = site.cite(site.final.head.line, f"what {blank} does by ONBUILD is not known")
+            return likely("yes", "nothing here installs from a manifest", where, dark)
         return certain("yes", "nothing is installed from a manifest, so nothing can stand in the wrong order", where)
     right = tuple(site.cite(v.run.line, f"`{v.says}` sees {_seen(v)}", v.run.instruction.end_line) for v in judged)
     if any(verdict.steady or verdict.closure is None or verdict.closure.uncertain for verdict in judged):
