@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from coach.ci import command_edit, guidance, yamldoc, yamledit
+from coach.ci import azure, command_edit, guidance, yamldoc, yamledit
 from coach.ci.azure import script, task
 from coach.ci.command_edit import MOUNTS, Command
 from coach.ci.commands import substitute
@@ -179,6 +179,9 @@ def _cache(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> Remedy:
     where = f"`{build.path}` line {build.line}"
     if build.runner.lower().startswith("windows"):
         raise CannotEditError("a Windows engine builds without BuildKit")
+    runs = [site for site in azure.read(tree).builds if (site.path, site.line) == (build.path, build.line)]
+    if len({(site.dockerfile, site.context, site.target, site.build_args) for site in runs}) > 1:
+        raise CannotEditError("the step builds several images, each of which needs a cache of its own")
     reasons = ["the build moves from the engine's builder to one of its own"]
     made: list[Edit] = []
     if any(ref.type != "inline" for ref in build.cache_to):

@@ -258,6 +258,14 @@ class Pipeline:
             dockerfile=dockerfile, context=context, push=None, unresolved=tuple(notes),
         )  # fmt: skip
 
+    def matrix(self, layers: list[Node]) -> dict[str, list[str]]:
+        """The variables of a job's matrix that take several values, with these."""
+        found: dict[str, dict[str, None]] = {}
+        for combination in self._combinations(layers):
+            for name, value in combination.items():
+                found.setdefault(name, {})[value.text or ""] = None
+        return {name: list(values) for name, values in found.items() if len(values) > 1}
+
     def _combinations(self, layers: list[Node]) -> list[dict[str, Value]]:
         matrix = None
         for node in layers:

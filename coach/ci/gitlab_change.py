@@ -145,12 +145,13 @@ def _add_cache(job: _Job, want: AddCache) -> Remedy:
             "share them. What cache mounts hold is not among them.",
         )
     edits = []
+    variant = _variant(job, command)
     if own:
         name = f"{repository}/buildcache{suffix}"
-        place, fallback = f"{name}:$CI_COMMIT_REF_SLUG", f"{name}:$CI_DEFAULT_BRANCH"
+        place, fallback = f"{name}:$CI_COMMIT_REF_SLUG{variant}", f"{name}:$CI_DEFAULT_BRANCH{variant}"
         says = "one cache for each branch, the default branch's for one that has none yet"
     else:
-        place, fallback = f"{repository}:buildcache{suffix}", ""
+        place, fallback = f"{repository}:buildcache{suffix}{variant}", ""
         reasons.append(f"the cache is written to {place}, beside the image")
         says = "one cache for all branches"
     if build.driver in ("", "docker"):
@@ -177,6 +178,18 @@ def _repository(job: _Job, command: Command) -> tuple[str, bool]:
     raise CannotEditError("the pipeline does not use GitLab's registry, and where else the image goes is not written")
 
 
+def _variant(job: _Job, command: Command) -> str:
+    """What tells the caches of a matrix apart: the variables of it that the command uses."""
+    axes = job.pipeline.matrix(job.layers)
+    text = command.text[command.call.invocation.start : command.call.invocation.end]
+    used = [name for name in axes if re.search(rf"\$\{{?{name}\b", text)]
+    if len(axes) and not used:
+        raise CannotEditError("the jobs of the matrix build different images with one command")
+    if any(not re.fullmatch(r"[\w.-]+", value) for name in used for value in axes[name]):
+        raise CannotEditError("the values of the matrix do not fit into a tag, so its jobs would share one cache")
+    return "".join(f"-${{{name}}}" for name in used)
+
+
 def _builder(job: _Job) -> Edit:
     """A builder that can export a cache, in front of the first build of the job."""
     command, node = job.first()
@@ -193,28 +206,15 @@ def _sign(job: _Job) -> Remedy:
         raise CannotEditError(f"the digest of what {build.tool} pushes is known only where it is pushed")
     if not _OFFICIAL.search(job.pipeline.image(job.layers)):
         raise CannotEditError("whether the image of the job has cosign, or a way to install it, is not known")
-    pushes = [call for call in job.calls() if call.invocation.verb == "push" and call.invocation.tool == "docker"]
-    repositories = {job.repository(tag) for tag in build.tags} - {""}
-    pushes = [call for call in pushes if _pushed(job, call) in repositories]
-    if not pushes or any(call.guarded for call in pushes):
-        raise CannotEditError("the job holds no plain `docker push` of this image, whose digest could be signed")
-    call = pushes[-1]
-    source, _ = job.joined.find(call.at)
-    node = source.node
-    if source is not job.joined.find(max(call.at, call.till - 1))[0] or node.doc.path != build.path:
-        raise CannotEditError("the push is written in another file than the build")
+    command, node = job.command()
+    if command.invocation.on("push") or command.invocation.last("output") is not None:
+        signing = _signed_by_name(command)
+    else:
+        node, signing = _signed_after_push(job)
     if not any(layer.doc is node.doc and _holds(layer, node) and not _is_text(layer) for layer in job.layers):
         raise CannotEditError("the script of the job is no list of lines of its own")
     indent = yamledit.item_indent(node)
-    reference = source.text[job.joined.find(call.invocation.positionals[-1].start)[1] :]
-    reference = reference[: call.invocation.positionals[-1].end - call.invocation.positionals[-1].start]
-    if re.search(r"\s", reference):
-        raise CannotEditError("the name of the pushed image is put together when it runs")
-    quoted = reference if reference[:1] in ('"', "'") else f'"{reference}"'
-    lines = [
-        f"{indent}- apk add --no-cache cosign",
-        f"{indent}- cosign sign --yes \"$(docker inspect --format '{{{{index .RepoDigests 0}}}}' {quoted})\"",
-    ]
+    lines = [f"{indent}- apk add --no-cache cosign", f"{indent}- {signing}"]
     edits = [yamledit.insert_after(node.doc, node.end_line, lines), *_identity(job, node)]
     return Remedy(
         Safety.REVIEW,
@@ -228,6 +228,35 @@ def _sign(job: _Job) -> Remedy:
         '--certificate-identity "$CI_PROJECT_URL//.gitlab-ci.yml@refs/heads/<branch>" --certificate-oidc-issuer '
         "https://gitlab.com` checks it).",
     )
+
+
+def _signed_by_name(command: Command) -> str:
+    """The command that signs what the build itself pushed, whose digest the registry knows."""
+    for flag in command.invocation.all("tag"):
+        reference = re.sub(r"[\"']", "", command.value(flag))
+        repository = command_edit.repository_of(reference)
+        if command.invocation.on("push") and re.search(r"[/$]", repository) and not re.search(r"\s", reference):
+            digest = f"docker buildx imagetools inspect {reference} --format '{{{{json .Manifest.Digest}}}}'"
+            return f'cosign sign --yes "{repository}@$({digest} | tr -d \'"\')"'
+    raise CannotEditError("the name of the pushed image is put together when it runs")
+
+
+def _signed_after_push(job: _Job) -> tuple[Node, str]:
+    """The line that pushes the image, and the command that signs by the digest the engine learnt from it."""
+    pushes = [call for call in job.calls() if call.invocation.verb == "push" and call.invocation.tool == "docker"]
+    repositories = {job.repository(tag) for tag in job.build.tags} - {""}
+    pushes = [call for call in pushes if _pushed(job, call) in repositories]
+    if not pushes or any(call.guarded for call in pushes):
+        raise CannotEditError("the job holds no plain `docker push` of this image, whose digest could be signed")
+    call = pushes[-1]
+    source, _ = job.joined.find(call.at)
+    if source is not job.joined.find(max(call.at, call.till - 1))[0] or source.node.doc.path != job.build.path:
+        raise CannotEditError("the push is written in another file than the build")
+    reference = call.invocation.positionals[-1].raw
+    if re.search(r"\s", reference):
+        raise CannotEditError("the name of the pushed image is put together when it runs")
+    quoted = reference if reference[:1] in ('"', "'") else f'"{reference}"'
+    return source.node, f"cosign sign --yes \"$(docker inspect --format '{{{{index .RepoDigests 0}}}}' {quoted})\""
 
 
 def _pushed(job: _Job, call: Call) -> str:
