@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from coach import edits
@@ -176,6 +178,8 @@ def test_no_patch_where_what_runs_is_not_told(text: str, says: str) -> None:
 
 def test_a_target_that_builds_ask_for_keeps_its_meaning() -> None:
     image = shipped(GO.replace("1.22", "1.22 AS shop") + 'CMD ["/a"]\n', target="shop")
+    text = edits.apply(image.site.dockerfile.content, plan(image).edits).decode()
 
-    with pytest.raises(CannotSplitError, match="by name"):
-        plan(image)
+    assert re.findall(r"^FROM .* AS (\S+)$", text, re.M) == ["build", "shop"]
+    with pytest.raises(CannotSplitError, match="not one that ships"):
+        plan(shipped(GO.replace("1.22", "1.22 AS dev") + 'CMD ["/a"]\n', target="dev"))

@@ -17,6 +17,7 @@ _PYTHON = frozenset(
     {"python", "python3", "gunicorn", "uvicorn", "flask", "fastapi", "celery", "daphne", "hypercorn"}
     | {"streamlit", "django-admin", "granian", "waitress-serve"}
 )
+_ASIDE = re.compile(r"(?:^|[._-])(?:dev|development|debug|test|tests|lint|ci|build|builder|base|deps)(?:$|[._-])", re.I)
 _INITS = frozenset({"tini", "dumb-init", "catatonit"})
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv", "hatch", "deno"})
 
@@ -30,12 +31,16 @@ def plan(shipped: Shipped) -> Split:
         )
     if stage.index != len(site.dockerfile.stages) - 1 or (site.target and site.target != stage.name):
         raise CannotSplitError("another stage follows the one that is shipped")
-    if site.target:
-        raise CannotSplitError(f"builds ask for the stage {site.target} by name")
+    if site.target and _ASIDE.search(site.target):
+        raise CannotSplitError(f"builds ask for the stage {site.target} by name, which is not one that ships")
     if not any(found.name in WORK for found in stage.body):
         raise CannotSplitError("nothing is built before the container starts")
     if shipped.base is None:
         raise CannotSplitError(f"nothing is known of {shipped.base_named}, so neither is what can run in its place")
+    if shipped.base.family == "php":
+        from coach.split import php
+
+        return php.php(shipped)
     workdir = site.graph.state_at_end(stage).workdir
     if workdir is None:
         raise CannotSplitError("the working directory cannot be told")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from coach import ci
 from coach.dockerfile import Instruction, Stage
 from coach.errors import InputError
 from coach.model import Edit, Span
@@ -82,9 +83,21 @@ def free_name(shipped: Shipped, *wanted: str) -> str:
     return next(name for name in (*wanted, *(f"{wanted[0]}-{n}" for n in range(2, 99))) if name not in taken)
 
 
+def asked_for(shipped: Shipped) -> str:
+    """The name by which builds ask for the stage ("" when none does): the stage that ships takes it over."""
+    site, name = shipped.site, shipped.stage.name
+    asked = {build.target for build in ci.build_sites(site.tree).builds if build.dockerfile == site.path}
+    return name if name and name in {*asked, site.target} else ""
+
+
+def kept_name(shipped: Shipped) -> str | None:
+    """The name that the user's stage keeps, if it has one that no build asks for."""
+    return None if asked_for(shipped) else shipped.stage.name
+
+
 def build_name(shipped: Shipped) -> str:
     """The name that the user's stage has, or gets."""
-    return shipped.stage.name or free_name(shipped, "build", "builder", "compile", "build-stage", "coach-build")
+    return kept_name(shipped) or free_name(shipped, "build", "builder", "compile", "build-stage", "coach-build")
 
 
 def last_work(stage: Stage) -> Instruction:

@@ -27,6 +27,7 @@ from coach.split.draft import (
     free_name,
     inserted,
     insertion,
+    kept_name,
     last_work,
     manifest_at,
     owner_of,
@@ -144,7 +145,7 @@ def _project(shipped: Shipped, words: Sequence[str], workdir: str) -> _Project:
 
 def _sources(shipped: Shipped, project: _Project, dev: bool) -> Draft:
     """Nothing is built: the install stays behind with the compiler, the sources go to the runtime stage at once."""
-    name = shipped.stage.name or free_name(shipped, "deps", "prod-deps", "dependencies")
+    name = kept_name(shipped) or free_name(shipped, "deps", "prod-deps", "dependencies")
     draft = Draft(_home(shipped), project.run.instruction, name, name)
     if dev:
         changed = production.edited(shipped, project.run, project.step, project.facts)
@@ -207,7 +208,7 @@ def _twice(shipped: Shipped, project: _Project, base: str, last: Instruction, ex
     site, run = shipped.site, project.run
     deps = free_name(shipped, "deps", "dependencies", "manifests")
     prod = free_name(shipped, "prod-deps", "production")
-    name = shipped.stage.name or free_name(shipped, "build", "builder", "compile")
+    name = kept_name(shipped) or free_name(shipped, "build", "builder", "compile")
     draft = Draft(base, last, deps, name)
     changed = production.edited(shipped, run, project.step, project.facts)
     edit = _flagged(shipped, run, changed, extra)

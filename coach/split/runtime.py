@@ -13,7 +13,7 @@ from coach.images import ImageFacts
 from coach.model import Edit, Span
 from coach.shipped import Shipped, is_compiler, is_fetcher, is_header, os_packages, runtime_library
 from coach.site import Run
-from coach.split.draft import CannotSplitError, Draft, Split, below, plain_words, text_of
+from coach.split.draft import CannotSplitError, Draft, Split, asked_for, below, plain_words, text_of
 from coach.split.starts import scripts
 
 _RESTATED = ("LABEL", "EXPOSE", "VOLUME", "STOPSIGNAL", "SHELL", "HEALTHCHECK", "ENTRYPOINT", "CMD", "USER")
@@ -36,7 +36,8 @@ def assemble(shipped: Shipped, draft: Draft, workdir: str) -> Split:
     """The edits of a whole split. Raises ``CannotSplitError``."""
     site, stage, last = shipped.site, shipped.stage, draft.last
     eol = site.dockerfile.eol
-    lines = [*draft.before, "", f"FROM {draft.base}"]
+    asked = asked_for(shipped)
+    lines = [*draft.before, "", f"FROM {draft.base} AS {asked}" if asked else f"FROM {draft.base}"]
     packages, tool, lost = runtime_packages(shipped)
     facts = images.lookup(site.graph.image(stage) or "" if draft.base == stage.base else draft.base)
     lines += _restated(shipped, last, workdir)
@@ -54,6 +55,8 @@ def assemble(shipped: Shipped, draft: Draft, workdir: str) -> Split:
     lines += [str(take) for take in draft.takes]
     lines += _late(shipped, last)
     text = "\n".join(["", *lines]).encode("utf-8", "surrogateescape").replace(b"\r\n", b"\n").replace(b"\n", eol)
+    if asked:
+        draft.reasons.append(f"builds that ask for the stage {asked} get the new one, which takes over its name")
     made = Split(list(draft.edits), list(dict.fromkeys(draft.reasons)), draft.says)
     made.edits += _named(shipped, draft)
     made.edits.append(Edit(site.path, Span(last.span.end, last.span.end), text))
