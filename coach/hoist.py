@@ -6,6 +6,7 @@ follow the tool's own documentation, named beside them.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -355,18 +356,21 @@ def _maven(order: _Order) -> Hoist:
     reasons = [
         "`dependency:go-offline` misses what plugins ask for while they run; Maven downloads that below the source"
     ]
-    if order.closure.members:
-        reasons.append("modules that depend on one another make `dependency:go-offline` fail unless they are excluded")
     return _then_whole(order, " ".join((order.raw[0], "dependency:go-offline", *kept)), *reasons)
+
+
+_GRADLE_TASK = re.compile(r":?[\w.-]+(?::[\w.-]+)+")  # of one project of a build
 
 
 def _gradle(order: _Order) -> Hoist:
     kept = order.kept(
         ("--no-daemon", "-q", "--quiet", "--info", "--stacktrace"), ("-p", "--project-dir", "-c", "-I"), ("-P", "-D")
     )
+    places = [word.rpartition(":")[0] for word in order.words[1:] if word is not None and _GRADLE_TASK.fullmatch(word)]
+    task = f"{places[0]}:dependencies" if places else "dependencies"
     return _then_whole(
         order,
-        " ".join((order.raw[0], "dependencies", *dict.fromkeys(kept))),
+        " ".join((order.raw[0], task, *dict.fromkeys(kept))),
         "`gradle dependencies` downloads the distribution, the plugins and metadata, not every library; a cache mount "
         "on the Gradle user home keeps the libraries",
     )

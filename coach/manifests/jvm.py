@@ -70,7 +70,8 @@ def _maven(gather: Gather, directory: str) -> Closure | None:
         gather.reads(f"`mvn {shown(phases[-1])}` builds the project")
     elif len(gather.members) > 0:
         gather.doubt(
-            "modules that depend on one another cannot be resolved before they are built",
+            "modules that depend on one another cannot be resolved before they are built by maven-dependency-plugin 2, "
+            "which Maven 3.8 and older take when no version is named",
             path,
             gather.line(path, "<module"),
         )
