@@ -7,14 +7,16 @@ docs.github.com/actions/reference/workflows-and-actions/workflow-syntax (a job's
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from coach.ci import commands, yamledit
+from coach.ci import build_sites, commands, yamldoc, yamledit
 from coach.ci.commands import Text
 from coach.ci.github_scope import Scope
 from coach.ci.github_spot import (
     DIGEST_OF_TAG,
     Spot,
     bare,
+    events,
     every,
     find,
     insert_steps,
@@ -26,7 +28,7 @@ from coach.ci.github_spot import (
     variable,
     when_pushed,
 )
-from coach.ci.yamldoc import Node
+from coach.ci.yamldoc import Doc, Node
 from coach.ci.yamledit import CannotEditError
 from coach.model import BuildSite, Edit, Remedy, Safety, Tree
 
@@ -40,9 +42,11 @@ _OWN_VARIABLE = re.compile(r"\$\{?(\w+)")
 def sign(tree: Tree, build: BuildSite) -> Remedy:
     """A signing step behind the push. Raises ``CannotEditError``."""
     spot = find(tree, build)
-    if spot.job is None or build.called_from:
-        raise CannotEditError("the permission to sign has to be given by every workflow that calls this file")
-    edits: list[Edit] = []
+    if spot.job is None:
+        raise CannotEditError(
+            "it stands in a composite action: the permission to sign belongs to every job that uses it"
+        )
+    edits, reasons = _callers(tree, build, spot)
     if spot.action.endswith("/build-push-action"):
         inputs = mapping(spot.inputs)
         lists = _lists(spot)
@@ -64,8 +68,10 @@ def sign(tree: Tree, build: BuildSite) -> Remedy:
     installer = ["- name: Install cosign", *guard, f"  uses: {reference(tree, 'sigstore/cosign-installer', 'v3')}"]
     signing = ["- name: Sign the image by digest", *guard, *(f"  {line}" for line in lines)]
     edits.append(insert_steps(spot, [installer, signing], after=True))
-    made, reasons = _permission(spot)
+    assert spot.job is not None
+    made, why = _permission(spot.doc, spot.job)
     edits += made
+    reasons += [reason for reason in why if reason not in reasons]
     return Remedy(
         Safety.REVIEW,
         tuple(edits),
@@ -251,10 +257,55 @@ def add_id(spot: Spot, identity: str) -> Edit:
     return yamledit.add_keys(spot.step, [("id", identity)], "name" if spot.step.get("name") is not None else "uses")
 
 
-def _permission(spot: Spot) -> tuple[list[Edit], list[str]]:
-    """``id-token: write`` for the job."""
-    assert spot.job is not None
-    own = spot.job.get("permissions")
+def _callers(tree: Tree, build: BuildSite, spot: Spot) -> tuple[list[Edit], list[str]]:
+    """The permission in every job that calls the workflow: a called one never gets more than its caller has."""
+    if "workflow_call" not in events(spot.doc):
+        return [], []
+    sites = build_sites(tree).builds
+    calls = {
+        (site.called_from, site.called_line)
+        for site in sites
+        if (site.path, site.line) == (build.path, build.line) and site.called_from
+    }
+    if not calls:
+        raise CannotEditError("workflows of other repositories may call it, each of which has to permit signing")
+    needed: dict[str, str] = {}
+    jobs = spot.doc.root.get("jobs")
+    for home in (spot.doc.root, *(jobs.entries().values() if jobs is not None else ())):
+        given = home.get("permissions")
+        if given is not None and given.text is not None:
+            raise CannotEditError(
+                f"the called workflow asks for `{given.text}`, which its callers would have to spell out"
+            )
+        for name, node in given.entries().items() if given is not None else ():
+            if needed.get(name) != "write" and node.text in ("read", "write"):
+                needed[name] = node.text
+    edits: list[Edit] = []
+    reasons: list[str] = []
+    for path, line in sorted(calls):
+        doc = yamldoc.read(tree.read(path), path)
+        if "workflow_call" in events(doc):
+            raise CannotEditError(f"{path} is called by other workflows in turn, each of which has to permit signing")
+        called = doc.root.get("jobs")
+        job = next(
+            (
+                job
+                for job in (called.entries().values() if called is not None else ())
+                if (uses_node := job.get("uses")) is not None and uses_node.line == line
+            ),
+            None,
+        )
+        if job is None:
+            raise CannotEditError(f"the job of {path} that calls it was not found")
+        made, why = _permission(doc, job, needed)
+        edits += made
+        reasons += [reason for reason in why if reason not in reasons]
+    return edits, reasons
+
+
+def _permission(doc: Doc, job: Node, needed: Mapping[str, str] | None = None) -> tuple[list[Edit], list[str]]:
+    """``id-token: write`` for a job; ``needed`` is what a workflow that it calls asks for."""
+    own = job.get("permissions")
     if own is not None:
         if own.text is not None:
             if own.text == "write-all":
@@ -265,20 +316,21 @@ def _permission(spot: Spot) -> tuple[list[Edit], list[str]]:
         if own.get("id-token") is not None:
             raise CannotEditError("the job is denied an identity token")
         return [yamledit.add_keys(own, [("id-token", "write")])], []
-    above = spot.doc.root.get("permissions")
+    above = doc.root.get("permissions")
+    default = {"contents": "read", "packages": "write", **(needed or {})}
+    default.pop("id-token", None)
+    entries = [f"{key}: {value}" for key, value in default.items()]
+    reasons: list[str] = []
     if above is not None and above.is_map:
         if text_of(above, "id-token") == "write":
             return [], []
         entries = [f"{key}: {node.text}" for key, node in above.entries().items()]
-        reasons: list[str] = []
     elif above is not None and above.text == "write-all":
         return [], []
     elif above is not None and above.text is not None:
-        entries = ["contents: read", "packages: write"]
         reasons = [f"the job gets permissions of its own in place of `{above.text}`"]
     else:
-        entries = ["contents: read", "packages: write"]
         reasons = ["the job gets permissions of its own: add whatever else its steps need"]
     lines = ["", *(f"  {entry}" for entry in entries), "  id-token: write"]
-    after = "runs-on" if spot.job.get("runs-on") is not None else None
-    return [yamledit.add_keys(spot.job, [("permissions", lines)], after)], reasons
+    after = next((key for key in ("runs-on", "uses") if job.get(key) is not None), None)
+    return [yamledit.add_keys(job, [("permissions", lines)], after)], reasons
