@@ -31,6 +31,11 @@ _HELD = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*[:=
 
 
 _DEFAULTS = frozenset(
+# Variables that Python's package managers read by themselves: addresses of indexes, and who may ask them.
+# https://pip.pypa.io/en/stable/topics/configuration/, https://python-poetry.org/docs/repositories/,
+# https://docs.astral.sh/uv/reference/environment/
+_INDEX = re.compile(r"PIP_(?:EXTRA_)?INDEX_URL|UV_(?:(?:EXTRA_)?INDEX_URL|(?:DEFAULT_)?INDEX)|PIPENV_PYPI_MIRROR")
+_READ_BY_TOOL = re.compile(_INDEX.pattern + r"|POETRY_(?:HTTP_BASIC|PYPI_TOKEN)_\w+|UV_INDEX_\w+_(?:USERNAME|PASSWORD)")
     "postgres postgresql mysql mariadb mongo redis admin root guest user username pass app django rails laravel "
     "symfony minio minioadmin rabbitmq sa none".split()
 )
@@ -138,12 +143,23 @@ def _filled(site: Site, stage: Stage, item: Instruction, name: str, shipped: boo
         says = f"{name} is called like a credential; nothing here shows what is passed"
         yield Leak("arg?", name, item, stage, False, shipped, says)
 
+    elif _INDEX.fullmatch(name) and used and not _shown(site, name) and (passed or not site.builds):
+        says = f"{name} may hold an address with a password; nothing here shows what is passed"
+        yield Leak("arg?", name, item, stage, False, shipped, says)
+
+
+def _shown(site: Site, name: str) -> bool:
+    """Whether every build that passes ``name`` says its value, so that a password would be seen."""
+    values = [arg.value for build in site.builds for arg in build.build_args if arg.name == name]
+    return bool(values) and None not in values
 
 def _reads(site: Site, run: Run, name: str) -> bool:
     pattern = re.compile(rf"\$\{{?{re.escape(name)}\b")
     if pattern.search(run.instruction.value) or any(pattern.search(doc.body) for doc in run.instruction.heredocs):
         return True
     # a package manager's own file may read the variable: //host/:_authToken=${NPM_TOKEN}
+    if _READ_BY_TOOL.fullmatch(name) and any(step.manager.startswith(name.split("_")[0].lower()) for step in run.steps):
+        return True
     if not run.steps:
         return False
     for target, source in run.files.items():

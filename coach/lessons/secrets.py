@@ -136,6 +136,8 @@ def _mounts(site: Site, args: list[Leak]) -> tuple[list[Edit], list[str]]:
                 removed.add(other.span.start)
                 edits.append(Edit(doc.path, doc.line_span(other.line, other.end_line), b""))
         for run in leak.used_by:
+            if _stores(run, leak.name):
+                raise CoachError(f"line {run.line} stores {leak.name} in a file of the layer, where a mount leaves it")
             by_run.setdefault(run.instruction.span.start, (run, []))[1].append(leak.name)
             aliases = [name for other in kept for name, _ in other.pairs if name != leak.name]
             if aliases:
@@ -145,6 +147,21 @@ def _mounts(site: Site, args: list[Leak]) -> tuple[list[Edit], list[str]]:
         flags = "".join(f" --mount=type=secret,id={secret_id(name)},env={name}" for name in names)
         edits.append(Edit(doc.path, Span(at, at), flags.encode()))
     return edits, reasons
+
+
+def _stores(run: Run, name: str) -> bool:
+    """Whether a command writes the value into a tool's own settings or a file, and nothing takes it away again."""
+    holds = re.compile(rf"\$\{{?{re.escape(name)}\b")
+    stored = False
+    for command in run.script.commands:
+        words = [word or "" for word in command.words]
+        said = any(word.text is None and holds.search(word.raw) for word in command.argv)
+        written = any(redirect.operator in (">", ">>", ">|") for redirect in command.redirects)
+        if said and ("config" in words[1:2] or words[1:2] == ["set"] or written or command.name == "tee"):
+            stored = True
+        elif stored and (command.name == "rm" or {"--unset", "--unset-all", "--remove-section", "delete"} & {*words}):
+            stored = False
+    return stored
 
 
 def _names(item: Instruction, name: str) -> bool:
