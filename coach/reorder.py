@@ -223,6 +223,10 @@ class _Window:
                 ahead=self._may_compile(run, verdict),
                 fetched=self._crowded(verdict),
             )
+            if verdict.step.manager == "deno" and re.search(
+                r"[:-]1(?:\.|$)", self.site.graph.root_image(self.stage) or ""
+            ):
+                raise CannotReorderError("Deno 1 has no `deno install` that reads deno.json")
             self._note(found.reasons)
             if found.first is None:
                 raise CannotReorderError(found.reasons[0] if found.reasons else f"`{verdict.says}` needs the source")
