@@ -14,6 +14,7 @@ from coach.layers import clean
 from coach.model import BuildSite
 from coach.site import Run, Site
 
+_TEST_DATA = frozenset("fixtures __fixtures__ testdata test-data test tests __tests__ spec e2e mocks __mocks__".split())
 _SECRET_FILE = re.compile(
     r"\.env(?:\.(?:local|prod|production|staging))?|id_(?:rsa|dsa|ecdsa|ed25519)|\.netrc|_netrc|\.pgpass|\.git-credentials"
     r"|credentials(?:\.json)?|service[-_]account[^/]*\.json|kubeconfig|[^/]*\.(?:pfx|p12|kdbx)|\.aws|\.ssh|\.dockercfg",
@@ -30,12 +31,12 @@ _EXAMPLE = re.compile(r"example|sample|template|\.dist\b", re.I)
 _HELD = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*[:=][ \t]*(\S.*)$", re.M)
 
 
-_DEFAULTS = frozenset(
 # Variables that Python's package managers read by themselves: addresses of indexes, and who may ask them.
 # https://pip.pypa.io/en/stable/topics/configuration/, https://python-poetry.org/docs/repositories/,
 # https://docs.astral.sh/uv/reference/environment/
 _INDEX = re.compile(r"PIP_(?:EXTRA_)?INDEX_URL|UV_(?:(?:EXTRA_)?INDEX_URL|(?:DEFAULT_)?INDEX)|PIPENV_PYPI_MIRROR")
 _READ_BY_TOOL = re.compile(_INDEX.pattern + r"|POETRY_(?:HTTP_BASIC|PYPI_TOKEN)_\w+|UV_INDEX_\w+_(?:USERNAME|PASSWORD)")
+_DEFAULTS = frozenset(
     "postgres postgresql mysql mariadb mongo redis admin root guest user username pass app django rails laravel "
     "symfony minio minioadmin rabbitmq sa none".split()
 )
@@ -142,7 +143,6 @@ def _filled(site: Site, stage: Stage, item: Instruction, name: str, shipped: boo
     elif redact.credential_name(name) and (passed or not site.builds):
         says = f"{name} is called like a credential; nothing here shows what is passed"
         yield Leak("arg?", name, item, stage, False, shipped, says)
-
     elif _INDEX.fullmatch(name) and used and not _shown(site, name) and (passed or not site.builds):
         says = f"{name} may hold an address with a password; nothing here shows what is passed"
         yield Leak("arg?", name, item, stage, False, shipped, says)
@@ -153,13 +153,14 @@ def _shown(site: Site, name: str) -> bool:
     values = [arg.value for build in site.builds for arg in build.build_args if arg.name == name]
     return bool(values) and None not in values
 
+
 def _reads(site: Site, run: Run, name: str) -> bool:
     pattern = re.compile(rf"\$\{{?{re.escape(name)}\b")
     if pattern.search(run.instruction.value) or any(pattern.search(doc.body) for doc in run.instruction.heredocs):
         return True
-    # a package manager's own file may read the variable: //host/:_authToken=${NPM_TOKEN}
     if _READ_BY_TOOL.fullmatch(name) and any(step.manager.startswith(name.split("_")[0].lower()) for step in run.steps):
         return True
+    # a package manager's own file may read the variable: //host/:_authToken=${NPM_TOKEN}
     if not run.steps:
         return False
     for target, source in run.files.items():
@@ -192,6 +193,8 @@ def _copied(site: Site, stage: Stage, item: Instruction, shipped: bool) -> Itera
     if wide:
         for placed in site.layers.brought(item, stage).placed:
             name = posixpath.basename(placed.source)
+            if _TEST_DATA & set(placed.source.split("/")[:-1]):
+                continue  # what tests are given opens nothing
             if _SECRET_FILE.fullmatch(name) and holds_credentials(site, placed.source):
                 yield Leak(
                     "file",

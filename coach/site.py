@@ -175,8 +175,9 @@ class Site:
         user = (state.user or "root").split(":")[0]
         if user in ("root", "0", ""):
             return "/root"
-        known = images.users(self.graph.root_image(stage) or "").get(user)
-        return known[1] if known is not None else None
+        accounts = images.users(self.graph.root_image(stage) or "")
+        # a number is looked up in /etc/passwd like a name
+        return next((home for name, (uid, home) in accounts.items() if user in (name, str(uid))), None)
 
     def after(self, changes: Iterable[Edit]) -> Site:
         """This site with edits laid over its tree; nothing is written. Raises ``InputError`` if they break it."""

@@ -1,0 +1,3 @@
+module example.org/porter
+
+go 1.23
