@@ -13,6 +13,9 @@ from coach.shipped import Copy, Shipped
 from coach.split.draft import CannotSplitError, Draft, build_name, last_work, plain_words, smaller_base
 from coach.split.runtime import runtime_packages
 
+# What these build is no program that runs by itself.
+_NOT_ALONE = frozenset({"sbt", "gradle", "gradlew", "mvn", "mvnw", "dotnet", "mix", "javac", "kotlinc"})
+_JVM_FOLDER = re.compile(r"(.*/(?:install/[^/]+|universal/stage))/bin/[^/]+")
 _MOST_SOURCE = 8 * 1024 * 1024
 _MOST_READ = 8  # paths that are copied beside a program; more are left to the reader
 _GO_TEXT = re.compile(rb'"((?:\\.|[^"\\\n]){1,300})"|`([^`]{1,300})`')
@@ -51,6 +54,9 @@ def program(shipped: Shipped, word: str, workdir: str) -> Draft:
     release = _release_of(shipped, path)
     if release is not None:
         return _release(shipped, release)
+    builders = {posixpath.basename(str(build.words[0] or "")) for build in compiled}
+    if builders <= _NOT_ALONE:
+        return _distribution(shipped, path, [output for output in outputs if output])
     linked = natives(site, Copy(stage.head, stage, stage, (path,), path))
     build = build_name(shipped)
     draft = Draft(_home_of(shipped, bool(linked)), last_work(stage), build, build)
@@ -109,6 +115,26 @@ def _needs_shell(shipped: Shipped) -> bool:
         return False
     said = start.command or start.entrypoint
     return said is None or plain_words(said.value) is None
+
+
+# ---- programs that are a folder
+
+
+def _distribution(shipped: Shipped, path: str, outputs: Sequence[str]) -> Draft:
+    """What a start script stands in: the folder of a JVM distribution, or what ``dotnet publish`` fills."""
+    base = shipped.base
+    assert base is not None
+    jvm = _JVM_FOLDER.fullmatch(path)
+    folder = jvm[1] if jvm else next((one for one in outputs if path.startswith(one.rstrip("/") + "/")), None)
+    if folder is None or not base.runtime:
+        raise CannotSplitError(f"what {path} needs beside itself is not told")
+    if jvm and base.libc is Libc.MUSL:
+        raise CannotSplitError(f"{path} is a script that may need bash, which {base.runtime[0]} lacks")
+    draft = _of_runtime(shipped)
+    draft.take(folder)
+    draft.says = f"{folder} is made as before and copied into {draft.base}, whole."
+    draft.reasons.append(f"only {folder} is copied: configuration that it reads from elsewhere must be copied too")
+    return draft
 
 
 # ---- releases of Elixir
@@ -214,10 +240,31 @@ def java(shipped: Shipped, words: Sequence[str]) -> Draft:
         raise CannotSplitError("the jar that runs comes out of the repository, not out of the build")
     target = posixpath.dirname(path) + "/" if "*" in path else path
     draft = _of_runtime(shipped)
+    if posixpath.basename(path) == "quarkus-run.jar":
+        folder = posixpath.dirname(path)
+        draft.take(folder)
+        draft.says = f"{folder} is made as before and copied into {draft.base}, whole."
+        draft.reasons.append(f"only {folder} is copied: configuration that it reads from elsewhere must be copied too")
+        return draft
+    if _names_libraries(shipped):
+        raise CannotSplitError("the jar loads libraries that lie beside it, and which these are is not told")
     draft.take(path, target)
     draft.says = f"The jar is built as before and copied into {draft.base}, alone."
     draft.reasons.append(f"only {path} is copied: configuration that it reads from files must be copied too")
     return draft
+
+
+def _names_libraries(shipped: Shipped) -> bool:
+    """Whether a POM gives a jar a class path of files beside it."""
+    for path in shipped.site.context_files():
+        if posixpath.basename(path) == "pom.xml":
+            try:
+                content = shipped.site.read(path)
+            except InputError:
+                continue
+            if re.search(rb"<classpathPrefix>|<goal>\s*copy-dependencies|<addClasspath>\s*true", content):
+                return True
+    return False
 
 
 def dotnet(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
