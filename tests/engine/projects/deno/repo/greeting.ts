@@ -1,0 +1,3 @@
+export function greeting(span: number): string {
+  return `two days are ${span}\n`;
+}
