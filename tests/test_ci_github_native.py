@@ -221,6 +221,14 @@ def test_a_file_without_a_last_line_end_and_with_the_build_at_its_end() -> None:
     assert jobs["merge"]["needs"] == "image"
 
 
+def test_letters_of_several_bytes_stay_whole() -> None:
+    cache = "cache-to: type=gha,scope=größe\n          cache-from: |\n            type=gha,scope=größe\n"
+    _, jobs = spread(HEAD.replace("push: true\n", f"push: true\n          {cache}"))
+
+    assert jobs["image"]["steps"][1]["with"]["cache-to"] == "type=gha,scope=größe-${{ runner.arch }}"
+    assert jobs["image"]["steps"][1]["with"]["cache-from"] == "type=gha,scope=größe-${{ runner.arch }}\n"
+
+
 def test_old_versions_of_the_artifact_actions_are_not_followed() -> None:
     _, jobs = spread(HEAD + "  other:\n    runs-on: x\n    steps:\n      - uses: actions/upload-artifact@v3\n")
 

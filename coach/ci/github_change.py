@@ -380,6 +380,11 @@ def command_at(tree: Tree, build: BuildSite, source: Source) -> Call:
     raise CannotEditError("the build command was not found in the script")
 
 
+def _byte_behind(source: Source, index: int) -> int:
+    """Byte of the file behind character ``index`` of a script."""
+    return byte_at(source, index) + len(source.text[index].encode())
+
+
 def byte_at(source: Source, index: int) -> int:
     """Byte of the file at which character ``index`` of a script stands."""
     found = source.byte(index)
@@ -420,7 +425,7 @@ def _cache_command(tree: Tree, build: BuildSite, want: AddCache, spot: Spot) -> 
     if not has_output and len(build.platforms) < 2 and (inserted or invocation.tool == "docker"):
         options += " --load"
     edits += inserted
-    end = byte_at(source, filled.origin(invocation.head_end) - 1) + 1
+    end = _byte_behind(source, filled.origin(invocation.head_end) - 1)
     if invocation.tool == "docker":
         word = source.text.rfind("build", 0, filled.origin(invocation.head_end))
         at = byte_at(source, word)
@@ -580,7 +585,7 @@ def _secret_options(tree: Tree, build: BuildSite, want: SecretArgs, spot: Spot) 
         else:
             raise CannotEditError(f"the value of {name} is put together in the command")
         start = byte_at(source, filled.origin(flag.start))
-        end = byte_at(source, filled.origin(flag.end) - 1) + 1
+        end = _byte_behind(source, filled.origin(flag.end) - 1)
         edits.append(Edit(build.path, Span(start, end), f"--secret id={want.names[name]},env={env}".encode()))
     if not edits:
         raise CannotEditError("the arguments are not written in the command")

@@ -179,10 +179,10 @@ def _caches(spot: Spot, inputs: Node) -> list[Edit]:
         for line in source.text.split("\n"):
             found = _cache_suffix(line, written)
             if found is not None:
-                byte = source.byte(at + found[0] - 1)
+                byte = source.byte(at + found[0])
                 if byte is None:
                     raise CannotEditError("its caches are written in a way whose places are not known")
-                edits.append(Edit(spot.doc.path, Span(byte + 1, byte + 1), found[1].encode()))
+                edits.append(Edit(spot.doc.path, Span(byte, byte), found[1].encode()))
             at += len(line) + 1
     return edits
 
