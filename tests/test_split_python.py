@@ -257,7 +257,7 @@ def test_a_tool_that_only_the_script_calls_is_installed() -> None:
         'RUN pip install -r requirements.txt\nENTRYPOINT ["sh", "start.sh"]\nCMD ["flask", "run"]\n'
     )
 
-    made = runtime(text, {"start.sh": 'curl -f http://db/ready\nexec "$@"\n'})
+    made = runtime(text, {"start.sh": '# git is not called\ncurl -f http://db/ready\nexec "$@"\n'})
 
     assert " && apt-get install -y --no-install-recommends curl \\" in made
 

@@ -14,7 +14,7 @@ from coach.model import Edit, Span
 from coach.shipped import Shipped, is_compiler, is_fetcher, is_header, os_packages, runtime_library
 from coach.site import Run
 from coach.split.draft import CannotSplitError, Draft, Split, asked_for, below, plain_words, text_of
-from coach.split.starts import scripts
+from coach.split.starts import called
 
 _RESTATED = ("LABEL", "EXPOSE", "VOLUME", "STOPSIGNAL", "SHELL", "HEALTHCHECK", "ENTRYPOINT", "CMD", "USER")
 _BUILD_ENV = re.compile(
@@ -29,6 +29,7 @@ _OF_THE_COMPILER = frozenset(
 )
 # What brings files to the build and nothing to the program, unless its command calls it.
 _FOR_DOWNLOADS = frozenset({"ca-certificates", "curl", "wget", "gnupg", "python3-pip", "py3-pip", "pipx"})
+_FOR_GIT = frozenset({"openssh-client", "openssh-client-default", "openssh-clients", "openssh", "git-lfs"})
 _SAID = ("HEALTHCHECK", "CMD", "ENTRYPOINT")
 
 
@@ -206,7 +207,8 @@ def runtime_packages(shipped: Shipped) -> tuple[list[str], str, list[str]]:
             for name in install.names:
                 if name in _FOR_GYP and any(is_compiler(other) for other in install.names):
                     continue  # node-gyp's needs, not the program's
-                if is_compiler(name) or is_fetcher(name) or name in _FOR_DOWNLOADS:
+                beside_git = name in _FOR_GIT and "git" in install.names
+                if is_compiler(name) or is_fetcher(name) or name in _FOR_DOWNLOADS or beside_git:
                     if _called(shipped, name) or name == "ca-certificates":
                         wanted.append(name)
                 elif is_header(name):
@@ -231,8 +233,9 @@ def _missing(shipped: Shipped, facts: ImageFacts | None) -> list[str]:
 
 
 def _called(shipped: Shipped, name: str) -> bool:
-    said = [found.value for kind in _SAID for found in shipped.instructions(kind)]
-    texts = " ".join([*said, *scripts(shipped).values()])
+    if name in called(shipped):
+        return True
+    texts = " ".join(found.value for kind in _SAID for found in shipped.instructions(kind))
     return re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", texts) is not None
 
 

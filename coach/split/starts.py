@@ -28,6 +28,7 @@ _UV_FLAGS = frozenset({"--frozen", "--locked", "--no-sync", "--no-dev", "--offli
 _PARTIAL = frozenset({"--no-root", "--no-install-project", "--no-install-workspace", "--no-self", "--only-root"})
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PASSES = re.compile(r"\$(?:@|\*|\{[@*]\})")
+_STRING = re.compile(r"[\"']([\w.+-]{1,40})[\"']")
 _DEEPEST = 4
 _MOST_SCRIPT = 256 * 1024
 
@@ -94,6 +95,18 @@ def scripts(shipped: Shipped) -> Mapping[str, str]:
             for command in parse(text, cwd=workdir).commands:
                 ahead += [(word, command.cwd or workdir) for word in _started(list(command.words))]
     return found
+
+
+@lru_cache(maxsize=1)
+def called(shipped: Shipped) -> frozenset[str]:
+    """Names of the commands that these scripts call; in Python's, every word that is a string of its own."""
+    names: set[str] = set()
+    for place, text in scripts(shipped).items():
+        if _is_python(place, text):
+            names.update(_STRING.findall(text))
+        else:
+            names.update(posixpath.basename(word) for found in parse(text).commands for word in found.words[:1] if word)
+    return frozenset(names)
 
 
 def _started(words: Sequence[str | None]) -> list[str]:
