@@ -324,3 +324,78 @@ def test_permissions_that_say_no_are_not_overruled(permission: str) -> None:
     remedy, _, _ = changed({WORKFLOW: text}, Sign())
 
     assert (remedy.safety is Safety.SHOW) == (permission != "{}")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "want", "reason"),
+    [
+        (
+            "azure-pipelines.yml",
+            "steps:\n  - script: docker build --build-arg NPM_TOKEN=$(t) .\n    env: {NPM_TOKEN: x}\n",
+            SECRET,
+            "has a variable NPM_TOKEN already",
+        ),
+        (
+            "azure-pipelines.yml",
+            "steps:\n  - script: sudo docker build --build-arg NPM_TOKEN=$(t) .\n",
+            SECRET,
+            "sudo keeps the variable",
+        ),
+        (
+            "azure-pipelines.yml",
+            "pool: {vmImage: windows-latest}\nsteps:\n  - script: docker build .\n",
+            AddCache(),
+            "a Windows engine builds without BuildKit",
+        ),
+        (
+            "azure-pipelines.yml",
+            "strategy: {matrix: {a: {V: 1}, b: {V: 2}}}\nsteps:\n  - script: docker build --build-arg V=$(V) .\n",
+            AddCache(),
+            "builds several images",
+        ),
+        (
+            ".circleci/config.yml",
+            "version: 2.1\njobs:\n  a:\n    parameters: {t: {type: string}}\n    machine: true\n    steps:\n"
+            "      - run: docker build --build-arg NPM_TOKEN=<< parameters.t >> --build-arg A=$NPM_TOKEN .\n",
+            SECRET,
+            "is put together in the command",
+        ),
+        (
+            ".gitlab-ci.yml",
+            "a:\n  services: [docker:dind]\n  script:\n    - docker build -t $CI_REGISTRY_IMAGE . ; docker build api\n",
+            AddCache(),
+            "several builds stand on one line",
+        ),
+        (
+            ".gitlab-ci.yml",
+            "a:\n  services: [docker:dind]\n  script:\n    - docker build -t app .\n",
+            AddCache(),
+            "where else the image goes is not written",
+        ),
+    ],
+)
+def test_what_cannot_be_written_is_shown_with_its_reason(path: str, text: str, want: Want, reason: str) -> None:
+    remedy, files, _ = changed({path: text}, want)
+
+    assert not files
+    assert reason in remedy.reasons[0]
+    assert "```yaml" in remedy.guidance
+
+
+def test_two_builds_of_an_azure_job_share_one_builder() -> None:
+    tree = MemoryTree(
+        {
+            "Dockerfile": b"FROM a\n",
+            "azure-pipelines.yml": b"steps:\n- script: docker build -t x/a:1 --target a .\n"
+            b"- script: docker build -t x/b:1 --target b .\n- script: docker push x/a:1; docker push x/b:1\n",
+        }
+    )
+
+    remedies = [change(tree, build, AddCache(True, build.target or "")) for build in build_sites(tree).builds]
+
+    whole = {edit: None for remedy in remedies for edit in remedy.edits}
+    after = edits.apply(tree.read("azure-pipelines.yml"), whole).decode()
+    assert after.count("docker buildx create") == 1
+    assert after.index("docker buildx create") < after.index("docker buildx build")
+    assert "ref=x/a:buildcache-a,mode=max" in after
+    assert "ref=x/b:buildcache-b,mode=max" in after

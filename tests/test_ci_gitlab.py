@@ -143,3 +143,12 @@ def test_what_is_included_from_elsewhere_is_told_by_its_name() -> None:
 )
 def test_odd_pipelines_raise_nothing(content: str) -> None:
     assert all(build.path == ".gitlab-ci.yml" for build in builds(content))
+
+
+def test_jobs_that_extend_each_other_many_times_are_read_quickly() -> None:
+    names = [f".j{number}" for number in range(12)]
+    lines = [f"{name}:\n  extends: [{', '.join(names[number + 1 :] * 5)}]\n" for number, name in enumerate(names[:-1])]
+
+    found = builds(f"include: {{remote: 'https://example.test/docker.yml'}}\n{''.join(lines)}a:\n  extends: .j0\n")
+
+    assert [build.tool for build in found] == ["workflow"]

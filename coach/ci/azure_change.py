@@ -1,8 +1,8 @@
 """What to write into an Azure pipeline so that a build keeps its cache or hands over secrets.
 
 Sources (read 2026-11): learn.microsoft.com/azure/devops/pipelines/release/caching (a cache is never rewritten, belongs
-to a branch, and the default branch's is read by all), …/process/set-secret-variables (a secret reaches a step through
-``env`` alone), microsoft/azure-pipelines-tasks Tasks/DockerV2 (``docker build`` with ``arguments``, which
+to a branch, and those of main and master are read by all), …/process/set-secret-variables (a secret reaches a step
+through ``env`` alone), microsoft/azure-pipelines-tasks Tasks/DockerV2 (``docker build`` with ``arguments``, which
 ``buildAndPush`` ignores); docs.docker.com/build/builders (``BUILDX_BUILDER``); sigstore/fulcio config/identity (no
 token of Azure Pipelines is taken).
 """
@@ -281,7 +281,8 @@ def _kept(
         (*builder, _insert(spot, spot.step, restore), *edits, _insert(spot, spot.step, renew, after=True)),
         (*reasons, "the whole cache is stored anew for each commit: large images fare better in a registry"),
         f"`{build.path}` line {build.line} keeps the layers of every stage (`mode=max`) in Azure's pipeline cache, "
-        f"which needs no registry: one cache for each branch, the default branch's for one that has none. {MOUNTS}",
+        "which needs no registry: one cache for each branch, and that of main or master for one that has none. "
+        f"{MOUNTS}",
     )
 
 

@@ -27,6 +27,7 @@ ROOT = ".gitlab-ci.yml"
 MAX_DEPTH = 10
 MAX_FILES = 100
 MAX_COMBINATIONS = 64
+MAX_LAYERS = 200
 _KEYWORDS = frozenset(
     "default include stages variables workflow image services cache before_script after_script pages spec".split()
 )
@@ -153,17 +154,24 @@ class Pipeline:
     def _far(self, kind: str, name: str, item: Node, inputs: Node | None) -> None:
         self.elsewhere.append(Elsewhere(kind, mask(name), item.doc.path, item.line, inputs))
 
-    def layers(self, name: str, depth: int = 0) -> list[Node]:
+    def layers(self, name: str) -> list[Node]:
         """The nodes of a job, what it extends first."""
+        return self._layers(name, 0, {})
+
+    def _layers(self, name: str, depth: int, known: dict[str, list[Node]]) -> list[Node]:
+        if name in known:
+            return known[name]
+        known[name] = []
         found: list[Node] = []
         for node in self.jobs.get(name, []):
             extends = node.get("extends")
             if extends is not None and depth < MAX_DEPTH:
                 for text, _ in extends.texts():
-                    if text != name:
-                        found += self.layers(text, depth + 1)
+                    if text != name and len(found) < MAX_LAYERS:
+                        found += self._layers(text, depth + 1, known)
             found.append(node)
-        return found
+        known[name] = found[-MAX_LAYERS:]
+        return known[name]
 
     def pick(self, layers: list[Node], key: str) -> Node | None:
         """The strongest value of a key; ``inherit``ed from ``default`` when no layer has one."""
@@ -205,7 +213,7 @@ class Pipeline:
                 node = self.jobs[name][-1]
                 found.append(self._far_site(name, node.doc.path, node.key_line, why, self._variables(layers, {})))
         for item in self.elsewhere:
-            name = item.name.partition("@")[0]
+            name = re.sub(r"^https?://[^/]*", "", item.name).partition("@")[0]
             if _BUILDS.search(name) and not _LOOKS.search(name):
                 given = {
                     name: compose.interpolate(node.text, _KNOWN)
@@ -217,17 +225,22 @@ class Pipeline:
         # a job that extends what such a file holds is the same build
         return [site for site in found if site.job != "include"] or found
 
-    def _unknown_parents(self, name: str, depth: int = 0) -> list[str]:
+    def _unknown_parents(self, name: str) -> list[str]:
         """Names that a job extends and that no file of this repository declares."""
-        found: list[str] = []
-        for node in self.jobs.get(name, []):
-            extends = node.get("extends")
-            for text, _ in extends.texts() if extends is not None else ():
-                if text not in self.jobs:
-                    found.append(text)
-                elif text != name and depth < MAX_DEPTH:
-                    found += self._unknown_parents(text, depth + 1)
-        return found
+        found: dict[str, None] = {}
+        seen: set[str] = set()
+        todo = [name]
+        while todo:
+            here = todo.pop(0)
+            if here in seen:
+                continue
+            seen.add(here)
+            if here not in self.jobs:
+                found[here] = None
+            for node in self.jobs.get(here, []):
+                extends = node.get("extends")
+                todo += [text for text, _ in extends.texts()] if extends is not None else []
+        return list(found)
 
     def _far_site(self, job: str, path: str, line: int, why: str, given: Mapping[str, Value]) -> BuildSite:
         """A build whose commands stand elsewhere: what this repository says about its files, and nothing more."""
