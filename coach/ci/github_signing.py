@@ -69,7 +69,7 @@ def sign(tree: Tree, build: BuildSite) -> Remedy:
     signing = ["- name: Sign the image by digest", *guard, *(f"  {line}" for line in lines)]
     edits.append(insert_steps(spot, [installer, signing], after=True))
     assert spot.job is not None
-    made, why = _permission(spot.doc, spot.job)
+    made, why = ([], []) if _inherits(spot.doc, spot.job) else _permission(spot.doc, spot.job)
     edits += made
     reasons += [reason for reason in why if reason not in reasons]
     return Remedy(
@@ -301,6 +301,12 @@ def _callers(tree: Tree, build: BuildSite, spot: Spot) -> tuple[list[Edit], list
         edits += made
         reasons += [reason for reason in why if reason not in reasons]
     return edits, reasons
+
+
+def _inherits(doc: Doc, job: Node) -> bool:
+    """Whether a job of a called workflow has just the permissions of whoever calls it."""
+    silent = job.get("permissions") is None and doc.root.get("permissions") is None
+    return silent and events(doc) == {"workflow_call"}
 
 
 def _permission(doc: Doc, job: Node, needed: Mapping[str, str] | None = None) -> tuple[list[Edit], list[str]]:
