@@ -280,6 +280,8 @@ def _compiled(run: Run, command: Command, builder: _Builder) -> Native | None:
         return _native(run, command, "elixir", libc, "the release brings the Erlang runtime of this image")
     if name == "swift" and rest[:1] == ["build"]:
         return _native(run, command, "swift", libc, f"`swift build` links against {where}")
+    if (name, *rest[:1]) in (("bun", "build"), ("deno", "compile")):
+        return _standalone(run, command, libc, name)
     if name in ("make", "gmake"):
         return _native(run, command, "make", libc, f"`{' '.join(words[:2])}` may compile", sure=False, guess=True)
     return None
@@ -289,6 +291,24 @@ def _native(
     run: Run, command: Command, kind: str, libc: Libc | None, says: str, *, sure: bool = True, guess: bool = False
 ) -> Native:
     return Native(kind, libc, says, run.line, sure, guess, run, command)
+
+
+def _standalone(run: Run, command: Command, libc: Libc | None, name: str) -> Native | None:
+    """A JavaScript program that holds its runtime.
+
+    Source: https://bun.sh/docs/bundler/executables and https://docs.deno.com/runtime/reference/cli/compile/
+    """
+    words = [word or "" for word in command.words]
+    if name == "bun" and "--compile" not in words:
+        return None
+    target = next((word for word in words if re.search(r"(?:^|=)(?:bun-|(?:x86_64|aarch64)-)", word)), "")
+    if re.search(r"windows|darwin", target):
+        return None
+    if name == "deno" or ("linux" in target and "musl" not in target):
+        libc = Libc.GLIBC
+    elif "musl" in target:
+        libc = Libc.MUSL
+    return _native(run, command, name, libc, f"`{name} {words[1]}` puts the runtime into the program")
 
 
 def _rust(run: Run, command: Command, builder: _Builder) -> Native | None:
@@ -352,8 +372,10 @@ def output_of(command: Command) -> str | None:
             return _absolute(command, words[at + 1])
         if word.startswith("-o=") or (word.startswith("-o") and name in _COMPILERS and len(word) > 2):
             return _absolute(command, word[2:].lstrip("="))
-        if word in ("--output",) and at + 1 < len(words) and words[at + 1]:
+        if word in ("--output", "--outfile") and at + 1 < len(words) and words[at + 1]:
             return _absolute(command, words[at + 1])
+        if word.startswith(("--output=", "--outfile=")):
+            return _absolute(command, word.partition("=")[2])
     if name in ("go", "xx-go") and words[1:2] == ["install"]:
         return command.env.get("GOBIN") or posixpath.join(command.env.get("GOPATH") or "/go", "bin")
     if name in ("cargo", "xx-cargo") and "build" in words:

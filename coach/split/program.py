@@ -75,6 +75,10 @@ def program(shipped: Shipped, word: str, workdir: str) -> Draft:
     if name == "swift":
         bundles = posixpath.join(posixpath.dirname(path), "*.resources")
         draft.reasons.append(f"resource bundles ({bundles}), where packages have any, must be copied as well")
+    elif name in ("bun", "deno"):
+        draft.reasons.append("modules that are loaded by a name made up at run time are not in the program")
+        if draft.base.startswith("alpine"):
+            draft.packages.append("libstdc++")
     elif linked and name not in ("go", "xx-go"):
         draft.reasons.append("shared libraries that it links against beyond the C library must be in the runtime image")
     return draft
