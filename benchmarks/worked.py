@@ -5,11 +5,11 @@ the containerd image store, and with ``COACH_TEST_REGISTRY`` naming a registry t
 beside itself, removes what it made.
 
 *Before* is ``examples/node-web`` as it stands, *after* what ``coach fix --apply --safety review`` writes into a copy of
-it, and nothing else. A run's own name is worked into both (a working directory and the ids of cache mounts) so that
-neither finds layers of an earlier run.
+it, and nothing else. Both are built on copies of their base images that hold one more, empty folder, and their cache
+mounts have ids of their own: so neither finds layers of an earlier run, or shares a step with a build beside it.
 
-A CI machine begins empty. Here one engine plays it: the first CI build of a state finds nothing, because of the run's
-own name; before the next one every cache record of this run, its cache mounts and its images are removed, and only
+A CI machine begins empty. Here one engine plays it: the first CI build of a state finds nothing, because of those base
+images; before the next one every cache record above them, the cache mounts and the images built are removed, and only
 those. What that build then does not get from the registry it has to do. The flags are those that the patch wrote into
 the workflow, read by coach's own reader, with ``type=gha`` made ``type=registry``: GitHub's cache needs GitHub. Base
 images are there from the start on both sides, and both push what they built.
@@ -201,23 +201,42 @@ def patch(folder: Path) -> str:
 
 
 def apart(folder: Path, run: str) -> None:
-    """Work the run's name into every layer and cache mount.
-
-    A folder of that name is made on top of each base image: each layer above it descends from that one.
-    """
+    """Name the cache mounts after the run."""
     file = folder / "Dockerfile"
-    text = re.sub(r"--mount=type=cache,(target=([^\s,]+))", rf"--mount=type=cache,id={run}\2,\1", file.read_text())
+    file.write_text(
+        re.sub(r"--mount=type=cache,(target=([^\s,]+))", rf"--mount=type=cache,id={run}\2,\1", file.read_text())
+    )
+
+
+def grounds(engine: Engine, folder: Path, run: str, prefix: str) -> list[str]:
+    """Flags that put copies in the place of the base images, with a folder on top that only this run has.
+
+    Every layer of the run descends from one of those folders.
+    """
     stages: set[str] = set()
-    lines = []
-    for line in text.split("\n"):
-        lines.append(line)
+    made: list[str] = []
+    for line in (folder / "Dockerfile").read_text().splitlines():
         words = line.split()
-        if words[:1] == ["FROM"]:
-            base = next(word for word in words[1:] if not word.startswith("--"))
-            stages |= {words[-1]} if "AS" in words else set()
-            if base not in stages:
-                lines.append(f"WORKDIR /.{run}")
-    file.write_text("\n".join(lines))
+        if words[:1] != ["FROM"]:
+            continue
+        base = next(word for word in words[1:] if not word.startswith("--"))
+        if base not in stages:
+            real = base if engine.has(base) else SIBLINGS.get(base, base)
+            home = engine.docker("image", "inspect", "--format", "{{.Config.WorkingDir}}", real) or "/"
+            tag = f"{prefix}{len(made)}:latest"
+            engine.images.append(tag)
+            subprocess.run(
+                ["docker", "buildx", "build", "--quiet", "--provenance=false", f"--tag={tag}", "-"],
+                input=f"FROM {real}\nWORKDIR /.{run}\nWORKDIR {home}\n",
+                text=True,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                timeout=_TIMEOUT,
+            )
+            made.append(f"--build-context={base}=docker-image://{tag}")
+        if "AS" in words:
+            stages.add(words[-1])
+    return made
 
 
 def changed(path: Path) -> None:
@@ -385,22 +404,22 @@ def worked(
         if state == "after":
             say(patch(folder).strip())
         apart(folder, runs[state])
+    bases = {state: grounds(engine, folder, runs[state], f"{name}-on-{state}-") for state, folder in folders.items()}
     cache = f"{registry}/{name}:cache"
     cached = {state: flags(folder, cache) for state, folder in folders.items()}
     if cached["before"] or not cached["after"]:
         raise SystemExit(f"the workflow's cache flags are not as expected: {cached}")
     say("cache flags of the patched workflow:", *cached["after"])
 
-    def tag(state: str, of: str = "") -> str:
-        return f"{of}{runs[state]}:latest"
-
     def pushed(state: str) -> Built:
-        made = build(engine, folders[state], f"{registry}/{name}:{runs[state]}", *cached[state], push=True)
+        made = build(
+            engine, folders[state], f"{registry}/{name}:{runs[state]}", *bases[state], *cached[state], push=True
+        )
         say(f"{state}, CI: {made.seconds:.1f} s ({made.log()})")
         return made
 
     def local(state: str, what: str) -> Built:
-        made = build(engine, folders[state], tag(state))
+        made = build(engine, folders[state], f"{runs[state]}:latest", *bases[state])
         say(f"{state}, {what}: {made.seconds:.1f} s ({made.log()})")
         return made
 
@@ -411,6 +430,8 @@ def worked(
             changed(folder / WORKED.source)
         # without a cache a CI build is as cold after a commit as it was the first time
         ci = {"before": first["before"], "after": pushed("after")}
+        if ran := others(WORKED, ci["after"]):
+            say("after, CI: not out of the registry's cache:", *ran)
         sizes, answers, unchanged, source = {}, {}, {}, {}
         lock: dict[str, float] = {}
         rebuilt = []
@@ -445,18 +466,25 @@ def nearest(example: Example, builds: Sequence[Built], unchanged: Sequence[Built
     """The distance to the limit of the build in the middle."""
     chosen, still = (sorted(found, key=lambda made: made.seconds)[len(found) // 2] for found in (builds, unchanged))
     export = "exporting to image"
-    ran = [
-        one.name
-        for one in chosen.vertices
-        if re.match(r"\[(?:[^\]]* )?\d+/\d+\] (?!FROM )", one.name) and not one.cached and one.seconds > 0
-    ]
     return Distance(
         example.name,
         chosen.seconds,
         chosen.spent(*example.needs),
         chosen.spent(export),
         still.seconds - still.spent(export),
-        tuple(name for name in ran if not any(word in name for word in example.needs)),
+        others(example, chosen),
+    )
+
+
+def others(example: Example, made: Built) -> tuple[str, ...]:
+    """Steps that ran although a change of the source asks for none of them."""
+    return tuple(
+        one.name
+        for one in made.vertices
+        if re.match(r"\[(?:[^\]]* )?\d+/\d+\] (?!FROM )", one.name)
+        and not one.cached
+        and one.seconds > 0
+        and not any(word in one.name for word in example.needs)
     )
 
 
@@ -466,12 +494,13 @@ def distance(engine: Engine, example: Example, scratch: Path) -> Distance:
     prepare(example, folder)
     patch(folder)
     tag = engine.tag(example.name)
-    build(engine, folder, tag)
-    unchanged = [build(engine, folder, tag) for _ in range(3)]
+    other = instead(engine, folder)
+    build(engine, folder, tag, *other)
+    unchanged = [build(engine, folder, tag, *other) for _ in range(3)]
     builds = []
     for _ in range(5):
         changed(folder / example.source)
-        made = build(engine, folder, tag)
+        made = build(engine, folder, tag, *other)
         say(f"{example.name}, source change: {made.seconds:.1f} s ({made.log()})")
         builds.append(made)
     return nearest(example, builds, unchanged)
