@@ -139,6 +139,12 @@ def test_uv_hands_on_its_environment_without_the_project() -> None:
         ('RUN pip install -r requirements.txt\nCMD ["./run.sh"]', {"run.sh": "make assets\n"}, "compiles"),
         ("RUN pip install -r requirements.txt\nCMD $APP", {}, "variable"),
         ("RUN pip install -r requirements.txt", {}, "neither CMD"),
+        ('RUN pip install nltk && python -m nltk.downloader punkt\nCMD ["flask"]', {}, "home directory"),
+        (
+            "RUN pip install nltk\nRUN python -c \"import nltk; nltk.download('a')\"\nCMD flask run",
+            {},
+            "home directory",
+        ),
         ('RUN python -m venv /env\nRUN pip install -r requirements.txt\nCMD ["flask", "run"]', {}, "cannot be told"),
         ('RUN pip install --target /libs -r requirements.txt\nCMD ["flask", "run"]', {}, "own"),
         ('RUN curl -O x && pip install -r requirements.txt\nCMD ["flask", "run"]', {}, "downloads"),

@@ -33,6 +33,12 @@ from coach.steps import PackageStep
 _WITHOUT_DEV = {"uv": ("sync", " --no-dev"), "poetry": ("install", " --only main"), "pdm": ("install", " --prod")}
 _STATIC_ROOT = re.compile(rb"""^STATIC_ROOT\s*=\s*(?:[\w.]*Path\()?["'](/[\w./-]+)["']""", re.MULTILINE)
 _LEAST = re.compile(r"^requires-python\s*=\s*[\"']\s*(?:>=|~=|==|>)\s*3\.(\d+)", re.MULTILINE)
+# https://www.nltk.org/data.html, https://playwright.dev/python/docs/browsers,
+# https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+_TO_HOME = re.compile(
+    r"\bnltk\b.*\bdownload|\bplaywright install\b|\b(?:huggingface-cli|hf) download\b|\bfrom_pretrained\b|"
+    r"\bsnapshot_download\b|\bload_model\b|\bSentenceTransformer\b"
+)
 _OF_DJANGO = frozenset({"collectstatic", "compilemessages", "compileall"})
 _LEAVES_NOTHING = frozenset(
     {
@@ -153,6 +159,8 @@ def _elsewhere(shipped: Shipped, draft: Draft, workdir: str) -> None:
             if command.words[1:2] == ("config",) or command.words[1:3] == ("-m", "venv"):
                 continue
             said = " ".join(word or "…" for word in command.words[:4])
+            if _TO_HOME.search(" ".join(word or "" for word in command.words)):
+                raise CannotSplitError(f"line {run.line}: `{said}` downloads to the home directory, which stays behind")
             draft.reasons.append(f"line {run.line}: what `{said}` writes outside of {workdir} is not copied")
             break
 
