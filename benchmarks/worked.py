@@ -45,7 +45,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "worked.md"
 LIMIT = 1.15
 _TIMEOUT = 3600
-_MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+_MANIFESTS = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in ("oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.v2")
+)
 # An image that a patch may name, and the one of its kind that takes its place on an engine without it.
 SIBLINGS = {
     f"gcr.io/distroless/{kind}-debian13{tag}": f"gcr.io/distroless/{kind}-debian12{tag}"
