@@ -43,6 +43,7 @@ _HARMLESS_PAIRS = {
     ("pip", "cache"), ("pip", "config"), ("pip3", "cache"), ("poetry", "config"), ("git", "config"), ("go", "env"),
     ("go", "clean"), ("go", "version"), ("node", "-v"), ("node", "--version"), ("npm", "-v"), ("npm", "--version"),
     ("python", "--version"), ("uv", "cache"), ("bundle", "config"), ("npm", "set"), ("yarn", "set"), ("npm", "prune"),
+    ("conan", "profile"), ("conan", "remote"), ("conan", "config"), ("composer", "config"), ("dotnet", "nuget"),
     ("conda", "clean"), ("mamba", "clean"), ("micromamba", "clean"), ("conda", "config"), ("conda", "--version"),
     ("pdm", "config"), ("pdm", "cache"), ("pipenv", "--clear"),
 }  # fmt: skip
@@ -221,7 +222,7 @@ class _Window:
                 self.site.context,
                 raw,
                 ahead=self._may_compile(run, verdict),
-                fetched=self._crowded(verdict),
+                fetched=not later and self._crowded(verdict),
             )
             if verdict.step.manager == "deno" and re.search(
                 r"[:-]1(?:\.|$)", self.site.graph.root_image(self.stage) or ""
@@ -253,7 +254,7 @@ class _Window:
                 start, end = run.offset(command.peeled[0].start), run.offset(command.peeled[-1].end)
                 self.made.edits.append(Edit(self.doc.path, Span(start, end), found.later.encode()))
             if later:
-                raise CannotReorderError(f"another build stands between the source and line {run.line}")
+                raise CannotReorderError(f"another step stands between the source and line {run.line}")
         if stays is False and any(verdict.step.action is Action.INSTALL for verdict in here) and len(here) > 1:
             raise CannotReorderError(f"line {run.line} chains several installs that read the source")
         return stays

@@ -28,7 +28,10 @@ _OF_THE_COMPILER = frozenset(
     {"musl-dev", "libc6-dev", "libc-dev", "libnode-dev", "python3-dev", "linux-headers", "pkg-config", "pkgconf"}
 )
 # What brings files to the build and nothing to the program, unless its command calls it.
-_FOR_DOWNLOADS = frozenset({"ca-certificates", "curl", "wget", "gnupg", "python3-pip", "py3-pip", "pipx"})
+_FOR_DOWNLOADS = frozenset(
+    "ca-certificates curl wget gnupg gnupg2 dirmngr software-properties-common apt-transport-https lsb-release "
+    "python3-pip py3-pip pipx".split()
+)
 _FOR_GIT = frozenset({"openssh-client", "openssh-client-default", "openssh-clients", "openssh", "git-lfs"})
 _SAID = ("HEALTHCHECK", "CMD", "ENTRYPOINT")
 
