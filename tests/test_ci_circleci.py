@@ -70,9 +70,15 @@ def test_commands_parameters_matrices_and_orbs() -> None:
     ]
     plain = found[0]
     assert (plain.line, plain.no_cache_line, plain.push_line, plain.tags) == (17, 18, 19, ("acme/x:edge",))
-    assert (plain.runner, plain.buildkit, plain.buildkit_line, plain.keeps_cache) == ("arm.medium", False, 25, "")
+    assert (plain.runner, plain.buildkit, plain.buildkit_line, plain.keeps_cache) == ("arm.medium", None, 0, "")
     assert "layer caching" in found[1].keeps_cache
     assert "orb circleci/docker@2.8" in found[3].unsure("cache_to").reason  # type: ignore[union-attr]
+
+
+def test_an_old_engine_counts_where_its_client_is_old_too() -> None:
+    plain = builds(CONFIG.replace("cimg/base:current", "docker:20.10-git"))[0]
+
+    assert (plain.buildkit, plain.buildkit_line) == (False, 25)
 
 
 def test_layer_caching_of_the_remote_engine() -> None:

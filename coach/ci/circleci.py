@@ -26,6 +26,7 @@ MAX_DEPTH = 8
 MAX_RUNS = 300
 PARAMETER = re.compile(r"<<\s*([\w.-]+)\s*>>")
 _ENGINE = re.compile(r"^(\d+)\.")
+_CLIENT = re.compile(r"(?:^|/)docker:(\d+)")
 _KNOWN = {
     "CIRCLE_SHA1": Value(None, "$CIRCLE_SHA1", "CIRCLE_SHA1 differs on every commit", per_commit=True),
     "CIRCLE_BUILD_NUM": Value(None, "$CIRCLE_BUILD_NUM", "CIRCLE_BUILD_NUM differs on every run", per_commit=True),
@@ -172,6 +173,7 @@ class Config:
         box = Machine(self.tree, "circleci", self.doc.path, name)
         box.thrown_away = True
         env = dict(_KNOWN)
+        image = ""
         for node in [*self._executor(job, scope), job]:
             resource = node.get("resource_class")
             if resource is not None and resource.text is not None:
@@ -181,6 +183,10 @@ class Config:
             machine = node.get("machine")
             if machine is not None:
                 self._layer_caching(box, machine)
+            containers = node.get("docker")
+            first = next(containers.items(), None) if containers is not None else None
+            named = first.get("image") if first is not None else None
+            image = scope.fill(named.text).shown if named is not None and named.text is not None else image
             env |= self._environment(node.get("environment"), scope)
         if "/" in box.runner:
             box.runner = f"self-hosted,{box.runner}"
@@ -188,7 +194,8 @@ class Config:
         cwd = _directory(scope.fill(directory.text)) if directory is not None and directory.text is not None else ""
         steps = job.get("steps")
         if steps is not None:
-            Steps(self, box, env, cwd).run(steps, scope, 0)
+            client = _CLIENT.search(image)
+            Steps(self, box, env, cwd, client is not None and int(client[1]) < 23).run(steps, scope, 0)
         return box
 
     def _executor(self, job: Node, scope: Scope) -> list[Node]:
@@ -299,8 +306,9 @@ def _directory(value: Value) -> str | None:
 class Steps:
     """Reads the steps of one job, custom commands included."""
 
-    def __init__(self, config: Config, box: Machine, env: dict[str, Value], cwd: str | None) -> None:
+    def __init__(self, config: Config, box: Machine, env: dict[str, Value], cwd: str | None, old_client: bool) -> None:
         self.config = config
+        self.old_client = old_client
         self.box = box
         self.env = env
         self.cwd = cwd
@@ -324,7 +332,8 @@ class Steps:
                 self.config._layer_caching(self.box, node)
                 version = node.get("version")
                 engine = _ENGINE.match(version.text or "") if version is not None else None
-                if version is not None and engine is not None:
+                # a client since 23.0 builds with BuildKit whatever the engine prefers
+                if version is not None and engine is not None and self.old_client:
                     self.box.engine, self.box.engine_line = int(engine[1]), version.key_line
                     self.box.engine_why = f"Docker {version.text} is older than 23.0, where BuildKit became the default"
         elif name in ("when", "unless") and node is not None:
