@@ -283,3 +283,16 @@ def test_a_command_that_the_project_declares_is_started() -> None:
     made = runtime(GCC + 'COPY . .\nRUN pip install .\nCMD ["serve"]\n', {"pyproject.toml": SCRIPT})
 
     assert made[-3:] == ["COPY --from=build /opt/venv /opt/venv", "COPY --from=build /srv /srv", 'CMD ["serve"]']
+
+
+def test_a_package_manager_that_is_downloaded_stays_behind() -> None:
+    text = (
+        "FROM python:3.12-slim\nENV PATH=/root/.local/bin:$PATH\n"
+        "RUN apt-get update && apt-get install -y gcc curl && curl -sSL https://install.python-poetry.org | python3 -\n"
+        'WORKDIR /srv\nCOPY . .\nRUN poetry install --no-root\nCMD ["poetry", "run", "flask"]\n'
+    )
+
+    made = runtime(text)
+
+    assert "COPY --from=build /opt/venv /opt/venv" in made
+    assert not [line for line in made if "curl" in line]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from coach import ci
@@ -151,10 +151,15 @@ def json_of(shipped: Shipped, path: str) -> dict[str, object]:
     return data
 
 
-def refuse_downloads(shipped: Shipped) -> None:
-    """Raise where a RUN fetches something by hand: nobody knows whether it is for building or for running."""
+def refuse_downloads(shipped: Shipped, tools: Sequence[str] = ()) -> None:
+    """Raise where a RUN fetches something by hand: nobody knows whether it is for building or for running.
+
+    ``tools`` are parts of addresses that only a package manager, which stays behind, is installed from.
+    """
     for run in shipped.runs:
         for command in run.script.commands:
+            if any(tool in (word or "") for tool in tools for word in command.words):
+                continue
             if command.name in _DOWNLOADERS:
                 raise CannotSplitError(f"line {run.line} downloads something that the runtime stage may need")
 

@@ -39,6 +39,9 @@ _TO_HOME = re.compile(
     r"\bnltk\b.*\bdownload|\bplaywright install\b|\b(?:huggingface-cli|hf) download\b|\bfrom_pretrained\b|"
     r"\bsnapshot_download\b|\bload_model\b|\bSentenceTransformer\b"
 )
+# https://python-poetry.org/docs/#installation, https://docs.astral.sh/uv/getting-started/installation/,
+# https://pdm-project.org/latest/#installation
+_INSTALLERS = ("install.python-poetry.org", "astral.sh/uv", "pdm-project.org/install", "bootstrap.pypa.io/get-pip")
 _OF_DJANGO = frozenset({"collectstatic", "compilemessages", "compileall"})
 _LEAVES_NOTHING = frozenset(
     {
@@ -82,7 +85,7 @@ def python(shipped: Shipped, workdir: str) -> Draft:
     assert base is not None
     if base.family != "python" or workdir == "/":
         raise CannotSplitError(f"{shipped.base_named} is not an image of Python with a working directory of its own")
-    refuse_downloads(shipped)
+    refuse_downloads(shipped, _INSTALLERS)
     installs = [(run, step) for run, step in shipped.installs if step.ecosystem == "python"]
     if not installs:
         raise CannotSplitError("nothing is installed that a runtime stage could take over")
