@@ -75,6 +75,7 @@ def test_an_engine_behind_a_client_that_is_not_known_says_nothing() -> None:
     build = one("image: acme/tools\nservices: [docker:20.10-dind]\na:\n  script: [docker build .]\n")
 
     assert build.buildkit is None
+    assert one("image: docker:20.10\na:\n  script: [docker build .]\n").buildkit is None
 
 
 def test_kaniko_and_buildah() -> None:

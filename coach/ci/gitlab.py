@@ -364,7 +364,7 @@ class Pipeline:
         version, name, node = max(found, key=lambda item: item[0])
         if version >= 23:
             box.hosted_engine = f"{name} is no older than 23.0, where BuildKit became the default"
-        elif _ENGINE.search(image[1]):
+        elif len(found) == 2:
             box.engine, box.engine_line = version, node.key_line if node is not None else 0
             box.engine_why = f"{name} is older than 23.0, where BuildKit became the default"
         return node
