@@ -1,0 +1,2 @@
+plugins { java; alias(libs.plugins.spring.boot) }
+dependencies { implementation(project(":prices")) }
