@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"knowledge", "edits", "safe_yaml", "mermaid_data", "mermaid_lexer", "mermaid_grammar", "flowchart", "skill"},
     {"expansion", "instructions", "stages", "dockerfile", "dockerignore", "shell", "makefile", "images"},
     {"accounts", "remedies", "manifests"},
-    {"hoist", "steps", "ci", "layers", "buildlog", "rawlog"},
+    {"hoist", "parents", "steps", "ci", "layers", "buildlog", "rawlog"},
     {"site"},
     {"targets", "order", "platforms", "leaks", "shipped", "cache_needs", "replay", "verify", "misses"},
     {"junk", "reorder", "movable", "linkage", "cache_edits"},
