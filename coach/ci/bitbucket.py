@@ -93,14 +93,15 @@ def _step(tree: Tree, doc: Doc, step: Node) -> list[BuildSite]:
     caches = step.get("caches")
     kept = caches is not None and "docker" in jobs.texts(jobs.scalars(caches)) and not new
     legacy = not new and client is None and box.thrown_away
-    return [_known(site, legacy, caches.key_line if kept and caches is not None else 0) for site in box.finish()]
+    return [_known(site, legacy, caches if kept else None) for site in box.finish()]
 
 
-def _known(site: BuildSite, legacy: bool, cache_line: int) -> BuildSite:
+def _known(site: BuildSite, legacy: bool, cache: Node | None) -> BuildSite:
     """``site`` with what the service it builds with brings along."""
     if legacy and site.tool == "docker" and site.buildkit is None and not site.buildkit_why:
         site = replace(site, buildkit_why=_LEGACY, buildkit_line=site.line)
-    if cache_line and site.buildkit is not True:
+    if cache is not None and site.buildkit is not True:
+        cache_line = cache.key_line if cache.doc.path == site.path else 0
         note = Unresolved("keeps_cache", "Bitbucket's docker cache keeps the legacy builder's layers only", cache_line)
         site = replace(
             site,
