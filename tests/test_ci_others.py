@@ -24,7 +24,7 @@ def builds(**files: str) -> list[BuildSite]:
 def test_systems_are_found() -> None:
     assert set(systems()) >= {
         "azure", "bake", "bitbucket", "buildkite", "circleci", "cloudbuild", "codebuild", "compose", "drone", "github",
-        "gitlab", "goreleaser", "jenkins", "scripts", "travis",
+        "gitlab", "goreleaser", "jenkins", "scripts", "skaffold", "tilt", "travis",
     }  # fmt: skip
     assert not TOOLS & set(systems())
     assert set(MARKS) <= set(systems())
@@ -47,6 +47,8 @@ def test_systems_are_found() -> None:
         ("gitlab", ".gitlab-ci.yml"),
         ("goreleaser", ".goreleaser.yml goreleaser.yaml a/.goreleaser-x.yaml"),
         ("jenkins", "Jenkinsfile Jenkinsfile.release a/jenkinsfile build.jenkinsfile"),
+        ("skaffold", "skaffold.yaml deploy/skaffold-e2e.yml skaffold.dev.yaml"),
+        ("tilt", "Tiltfile dev/Tiltfile.ci app.tiltfile"),
         ("travis", ".travis.yml"),
     ],
 )
@@ -382,7 +384,146 @@ pipeline {
 
 
 @pytest.mark.parametrize(
-    "text", ["sh '", 'sh """docker', "/*" * 20_000, "docker.build(" * 5_000, 'sh """' * 5_000, "sh(script:" * 5_000]
+    "text",
+    [
+        *("sh '", 'sh """docker', "/*" * 20_000, "docker.build(" * 5_000, 'sh """' * 5_000, "sh(script:" * 5_000),
+        *("dir('a') {" + '"\\' * 100_000, "dir('a') {" * 20_000, "dir('a') {'''" + "\\'" * 100_000),
+    ],
 )
 def test_odd_jenkinsfiles_are_read_quickly(text: str) -> None:
     assert isinstance(builds(Jenkinsfile=text), list)
+
+
+def test_jenkins_folders_credentials_and_escapes() -> None:
+    found = builds(
+        Jenkinsfile="""\
+withCredentials([string(credentialsId: 'npm', variable: 'TOKEN_OF_NPM')]) {
+    dir('api') {
+        sh "docker build --build-arg A=\\$TOKEN_OF_NPM -t \\"a:1\\" . # }"
+    }
+    dir(folder) { sh 'docker build .' }
+    docker.build('a', "--build-arg A=${TOKEN_OF_NPM} api")
+}
+"""
+    )
+
+    assert [(build.context, [arg.secret for arg in build.build_args]) for build in found] == [
+        ("api", [True]),
+        (None, []),
+        ("api", [True]),
+    ]
+    assert found[0].tags == ("a:1",)
+
+
+def test_options_of_the_compose_plugin_of_buildkite() -> None:
+    found = builds(
+        **{
+            ".buildkite/pipeline.yml": """\
+steps:
+  - plugins:
+      - docker-compose#v5.2.0:
+          build: [web, api]
+          push: [web:r/web, api:r/api]
+          no-cache: true
+          cache-from: ["web:type=registry,ref=r/web:c"]
+          cache-to: ["web:type=registry,ref=r/web:c,mode=max"]
+          builder: {driver: docker-container, create: true, use: true, name: ci}
+""",
+            "docker-compose.yml": "services:\n  web: {build: .}\n  api: {build: api}\n",
+        }
+    )
+
+    assert [(build.context, bool(build.cache_to), build.no_cache_line, build.driver) for build in found] == [
+        ("", True, 6, "docker-container"),
+        ("api", False, 6, "docker-container"),
+    ]
+
+
+def test_secrets_of_drone_and_of_cloud_build() -> None:
+    found = builds(
+        **{
+            ".drone.yml": """\
+steps:
+  - name: a
+    image: plugins/buildx
+    settings: {repo: "r/a, r/b", build_args_from_env: [A, B], secrets_from_env: [c=C]}
+    environment: {A: {from_secret: a}, B: b}
+""",
+            "cloudbuild.yaml": """\
+options: {secretEnv: [A]}
+steps:
+  - {name: docker, args: [build, --build-arg, A, .]}
+  - {name: 'gcr.io/cloud-builders/docker', args: [build, .]}
+  - {name: 'gcr.io/cloud-builders/docker:24.0.9', args: [build, .]}
+""",
+        }
+    )
+
+    assert [(arg.name, arg.secret) for arg in found[0].build_args] == [("A", True), ("B", False)]
+    assert (found[0].secrets, found[0].tags) == (("c",), ("r/a", "r/b"))
+    assert [arg.secret for arg in found[1].build_args] == [True]
+    assert [build.buildkit for build in found[1:]] == [None, False, None]
+
+
+def test_skaffold() -> None:
+    config = """\
+apiVersion: skaffold/v4beta11
+build:
+  platforms: [linux/amd64, linux/arm64]
+  artifacts:
+    - image: a
+      context: api
+      docker: {target: x, buildArgs: {T: "{{.API_TOKEN}}", N: }, secrets: [{id: s, env: S}], noCache: true}
+    - image: b
+      jib: {}
+    - image: c
+      kaniko: {cache: {}, dockerfile: api/Dockerfile}
+profiles:
+  - name: ci
+    build:
+      local: {useBuildkit: false, push: true}
+      artifacts: [{image: d, context: api}]
+"""
+    ci = {".github/workflows/a.yml": "on: push\njobs:\n  a:\n    steps:\n      - run: skaffold build -p ci\n"}
+    tree = MemoryTree({path: text.encode() for path, text in {**FILES, **ci, "skaffold.yaml": config}.items()})
+    made = [build for build in build_sites(tree).builds if build.system == "skaffold"]
+    last, first, kaniko = made
+
+    assert (first.dockerfile, first.context, first.target, first.no_cache_line) == ("api/Dockerfile", "api", "x", 7)
+    assert [(arg.name, arg.value, arg.secret) for arg in first.build_args] == [("T", None, True), ("N", None, False)]
+    assert (first.secrets, first.platforms, first.ci) == (("s",), ("linux/amd64", "linux/arm64"), False)
+    assert (kaniko.tool, kaniko.dockerfile, bool(kaniko.keeps_cache)) == ("kaniko", "api/Dockerfile", True)
+    assert (last.ci, last.push, last.buildkit, last.called_from) == (True, True, False, ".github/workflows/a.yml")
+
+
+def test_tilt() -> None:
+    text = """\
+FOLDER = 'api'
+docker_build('r/a', FOLDER, build_args={'A': '1', 'B': os.environ['B']}, target='x', cache_from=['r/a:c'])
+docker_build('r/b', '.', dockerfile=FOLDER + '/Dockerfile')
+docker_build('r/c', '.', dockerfile_contents='FROM a')
+docker_build('r/d', **options)
+for name in names:
+    docker_build('r/' + name, name)
+"""
+    tree = MemoryTree({path: content.encode() for path, content in {**FILES, "Tiltfile": text}.items()})
+    found = build_sites(tree).builds
+
+    assert [(build.job, build.dockerfile, build.context, build.line) for build in found] == [
+        ("r/a", "api/Dockerfile", "api", 2),
+        ("r/b", "api/Dockerfile", "", 3),
+        ("r/c", None, "", 4),
+        ("r/d", None, "", 5),
+        ("image", None, None, 7),
+    ]
+    assert [(arg.name, arg.value) for arg in found[0].build_args] == [("A", "1"), ("B", None)]
+    assert found[0].target == "x"
+    assert all(note.reason for build in found[2:] for note in build.unresolved)
+    assert not any(build.ci for build in found)
+
+
+@pytest.mark.parametrize("text", ["(" * 50_000, "x = " + "1 + " * 20_000 + "1", "def\0", "docker_build(", "\xff\xfe"])
+def test_odd_tiltfiles_are_skipped(text: str) -> None:
+    tree = MemoryTree({"Tiltfile": text.encode("latin-1")})
+
+    assert build_sites(tree).builds == ()

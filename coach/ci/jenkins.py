@@ -5,6 +5,7 @@ Sources: www.jenkins.io/doc/book/pipeline/docker, the docker-workflow plug-in (r
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Iterator
@@ -33,13 +34,8 @@ _CREDENTIAL = re.compile(
     r"\b(\w+)\s{0,9}=\s{0,9}credentials\s{0,9}\(|\b(?:variable|passwordVariable|secretVariable)\s{0,9}:\s{0,9}[\"'](\w+)[\"']"
 )
 _FOLDER = re.compile(r"\bdir\s{0,9}\(\s{0,9}(?:[\"']([^\"'$\n]{1,200})[\"']|[^()\n]{1,200})\s{0,9}\)\s{0,99}\{")
-_QUOTED = (
-    r"'''(?:[^'\\]|\\.|'(?!''))*'''",
-    r'"""(?:[^"\\]|\\.|"(?!""))*"""',
-    r"'(?:[^'\\\n]|\\.)*'",
-    r'"(?:[^"\\\n]|\\.)*"',
-)
-_BRACE = re.compile("|".join((*_QUOTED, "[{}]")), re.S)
+_MARK = re.compile(r"\\.|'''|\"\"\"|['\"{}\n]", re.S)
+_MOST_FOLDERS = 200
 _ESCAPE = re.compile(r"\\(?:\\(?=\r?\n)|[$\"'])")
 _GROOVY = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_][\w.]*")
 _FILLED = re.compile(f"{_ESCAPE.pattern}|{_GROOVY.pattern}")
@@ -86,12 +82,31 @@ def _sites(tree: Tree, path: str, text: str) -> list[BuildSite]:
 
 def _folders(text: str) -> Iterator[tuple[int, int, str | None]]:
     """The blocks of ``dir(…)``: where each starts and ends, and its folder (``None``: decided when it runs)."""
-    for match in _FOLDER.finditer(text):
-        depth, at = 1, match.end()
-        while depth and (brace := _BRACE.search(text, at)) is not None:
-            at = brace.end()
-            depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        yield match.end(), at, match[1]
+    found = list(itertools.islice(_FOLDER.finditer(text), _MOST_FOLDERS + 1))
+    closing = _blocks(text) if found else {}
+    for match in found[:_MOST_FOLDERS]:
+        yield match.end(), closing.get(match.end() - 1, len(text)), match[1]
+    if len(found) > _MOST_FOLDERS:
+        yield found[-1].start(), len(text), None
+
+
+def _blocks(text: str) -> dict[int, int]:
+    """Where each brace outside of strings is closed."""
+    found: dict[int, int] = {}
+    stack: list[int] = []
+    quote = ""
+    for mark in _MARK.finditer(text):
+        said = mark[0]
+        if quote:
+            # a string of one line ends with it
+            quote = "" if said == quote or (said == "\n" and len(quote) == 1) else quote
+        elif said[0] in "'\"":
+            quote = said
+        elif said == "{":
+            stack.append(mark.start())
+        elif said == "}" and stack:
+            found[stack.pop()] = mark.start()
+    return found
 
 
 def _inside(folders: list[tuple[int, int, str | None]], at: int) -> str | None:
