@@ -251,8 +251,10 @@ class _Window:
             if found.later is not None and found.later != " ".join(raw):
                 if not command.exact or not command.peeled or verdict.step.via:
                     raise CannotReorderError(f"the command in line {run.line} cannot be replaced")
-                start, end = run.offset(command.peeled[0].start), run.offset(command.peeled[-1].end)
-                self.made.edits.append(Edit(self.doc.path, Span(start, end), found.later.encode()))
+                lead = run.script.source[command.start : command.peeled[0].start]  # assignments, sudo
+                pieces = [piece if piece.startswith("touch ") else lead + piece for piece in found.later.split(" && ")]
+                start, end = run.offset(command.start), run.offset(command.peeled[-1].end)
+                self.made.edits.append(Edit(self.doc.path, Span(start, end), " && ".join(pieces).encode()))
             if later:
                 raise CannotReorderError(f"another step stands between the source and line {run.line}")
         if stays is False and any(verdict.step.action is Action.INSTALL for verdict in here) and len(here) > 1:
