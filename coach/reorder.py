@@ -243,6 +243,8 @@ class _Window:
             before, joiner, last = found.first.rpartition(" && ")
             lead, own = self._lead_of(run, verdict, compiles=last == " ".join(raw))
             fetches.append(self._folded(f"{self._head_of(run)}{lead}{before}{joiner}{own}{last}"))
+            if len(here) == 1:
+                self._drop_brought(run, verdict)
             self.made.says.append(
                 f"`{last}` compiles the dependencies before the source is there; line {run.line} compiles the rest."
                 if found.reads
@@ -332,15 +334,44 @@ class _Window:
         if verdict.step.via:
             here = self.site.graph.state(run.instruction).workdir
             return (f"cd {shlex.quote(command.cwd)} && " if command.cwd not in (None, here) else ""), ""
-        return self._prefix(run, command.item), "".join(
+        return self._prefix(run, command.item, self._brings(run, verdict)), "".join(
             f"{name}={word.raw} " for name, word in command.assignments if compiles or name not in _COMPILES_ONLY
         )
 
-    def _prefix(self, run: Run, item: int) -> str:
+    def _drop_brought(self, run: Run, verdict: Verdict) -> None:
+        """Take out of an install's RUN what its first half above now does, where that outlasts its RUN."""
+        tools, item = self._brings(run, verdict), verdict.step.command.item
+        before = [command for command in run.script.commands if command.item < item]
+        if not tools or verdict.step.via or run.instruction.heredocs or run.instruction.json:
+            return
+        joined = all(piece.joiner == "&&" for piece in run.script.items[1 : item + 1])
+        if joined and all(id(command) in tools or _setting(command) for command in before):
+            start, end = run.offset(run.script.items[0].start), run.offset(run.script.items[item].start)
+            self.made.edits.append(Edit(self.doc.path, Span(start, end), b""))
+
+    def _brings(self, run: Run, verdict: Verdict) -> frozenset[int]:
+        """Commands before an install in its RUN that install the package manager itself."""
+        name = verdict.step.manager
+        return frozenset(
+            id(step.command)
+            for step in run.steps
+            if step.command.item < verdict.step.command.item
+            and (
+                step.action is Action.TOOL
+                or (
+                    step.action is Action.NAMED
+                    and any((word or "").startswith(name) for word in step.command.words[1:])
+                )
+            )
+        )
+
+    def _prefix(self, run: Run, item: int, tools: frozenset[int] = frozenset()) -> str:
         kept = []
         for index, piece in enumerate(run.script.items[:item]):
             commands = [command for command in run.script.commands if command.item == index]
-            if commands and all(command.name in _ITEM_STATE or _setting(command) for command in commands):
+            if commands and all(
+                command.name in _ITEM_STATE or _setting(command) or id(command) in tools for command in commands
+            ):
                 kept.append(run.script.source[piece.start : piece.end])
         return "".join(f"{text} && " for text in kept)
 
