@@ -127,7 +127,7 @@ def joined(tree: Tree, spot: Spot, job: Node, inputs: Node) -> tuple[list[Edit],
     ]
     if later:
         lines = ", ".join(str(step.line) for step in later)
-        reasons.append(f"what stands on line {lines} moves to `{merge}`, where the digest of the whole image is known")
+        reasons.append(f"what stands on line {lines} moves to `{merge}`, where the whole image is")
     if job.get("environment") is not None:
         reasons.append("the environment of the job is asked for by each machine and by the joining job")
     return edits, reasons
@@ -334,9 +334,11 @@ def _merge_job(tree: Tree, spot: Spot, job: Node, image: _Image, merge: str, con
         [re.sub(asked, "steps.join.outputs.digest", line) for line in _comment(step) + source_lines(step)]
         for step in later
     ]
-    known = "\n".join(line for lines in behind for line in lines).replace("steps.join.outputs.digest", "")
+    known = "\n".join(line for lines in behind for line in lines)
+    asks = "steps.join.outputs.digest" in known
+    known = known.replace("steps.join.outputs.digest", "")
     again = origins(spot, f"{image.tags}\n{known}", any(signs(step) for step in later))
-    if later and any(text_of(step, "id") == "join" for step in again.steps):
+    if asks and any(text_of(step, "id") == "join" for step in again.steps):
         raise CannotEditError("a step of the job has the id `join`, which a new one needs")
     copied = "\n".join(["\n".join(source_lines(step)) for step in again.steps] + [image.tags, known, *conditions])
     needs = job.get("needs")
@@ -370,7 +372,7 @@ def _merge_job(tree: Tree, spot: Spot, job: Node, image: _Image, merge: str, con
             item + line
             for line in (
                 "- name: Join the platforms under each tag",
-                *(["  id: join"] if later else []),
+                *(["  id: join"] if asks else []),
                 f"  working-directory: {_FOLDER}",
                 "  env:",
                 *(f"    {line}" for line in variable("TAGS", image.tags)),
@@ -378,7 +380,7 @@ def _merge_job(tree: Tree, spot: Spot, job: Node, image: _Image, merge: str, con
                 "    for tag in ${TAGS//,/ }; do",
                 '      docker buildx imagetools create --tag "$tag" $(printf "${tag%:*}@sha256:%s " *)',
                 "    done",
-                *([f'    echo "digest=$({DIGEST_OF_TAG})" >> "$GITHUB_OUTPUT"'] if later else []),
+                *([f'    echo "digest=$({DIGEST_OF_TAG})" >> "$GITHUB_OUTPUT"'] if asks else []),
             )
         ],
         *behind,

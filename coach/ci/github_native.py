@@ -170,6 +170,9 @@ def _caches(spot: Spot, inputs: Node) -> list[Edit]:
     if goes is None:
         return []
     written = {match[1] for match in re.finditer(rf"\bref={_VALUE}", goes.text or "")}
+    several = (
+        f"{job_name(spot.job)}-" if spot.job is not None and spot.doc.text.count("/build-push-action@") > 1 else ""
+    )
     edits: list[Edit] = []
     for node in (came, goes):
         if node is None or node.text is None:
@@ -177,7 +180,7 @@ def _caches(spot: Spot, inputs: Node) -> list[Edit]:
         source = node.source()
         at = 0
         for line in source.text.split("\n"):
-            found = _cache_suffix(line, written)
+            found = _cache_suffix(line, written, several)
             if found is not None:
                 byte = source.byte(at + found[0])
                 if byte is None:
@@ -187,8 +190,8 @@ def _caches(spot: Spot, inputs: Node) -> list[Edit]:
     return edits
 
 
-def _cache_suffix(line: str, written: set[str]) -> tuple[int, str] | None:
-    """Where in a cache's line to put what tells the machines apart."""
+def _cache_suffix(line: str, written: set[str], image: str) -> tuple[int, str] | None:
+    """Where in a cache's line to put what tells the machines, and without a scope the images, apart."""
     text = line.rstrip()
     if not text.strip() or text.strip().startswith("#"):
         return None
@@ -197,7 +200,7 @@ def _cache_suffix(line: str, written: set[str]) -> tuple[int, str] | None:
         raise CannotEditError("its caches are not written out in its step")
     if kind[1] == "gha":
         scope = re.search(rf"\bscope={_VALUE}", text)
-        return (scope.end(1), f"-{_ARCH}") if scope is not None else (len(text), f",scope={_ARCH}")
+        return (scope.end(1), f"-{_ARCH}") if scope is not None else (len(text), f",scope={image}{_ARCH}")
     if kind[1] == "registry":
         ref = re.search(rf"\bref={_VALUE}", text)
         if ref is None or ref[1] not in written:

@@ -61,16 +61,19 @@ def repeats(step: Node) -> str:
 
 
 def signs(step: Node) -> bool:
-    """Whether a step behind a push installs cosign or runs it, and nothing else that would matter twice."""
+    """Whether a step behind a push installs cosign, runs it or looks at the pushed image, and does nothing else."""
     if uses(step):
         return uses(step) == "sigstore/cosign-installer"
     found = [_program(command) if command is not None else None for command in _commands(step)]
-    return "cosign" in found and all(name == "cosign" or name in _TEXT_TOOLS for name in found)
+    return "" in found and all(name == "" or name in _TEXT_TOOLS for name in found)
 
 
 def _program(command: Command) -> str | None:
-    """What a command runs, looked for behind ``xargs``."""
-    return "cosign" if command.name == "xargs" and "cosign" in command.words else command.name
+    """What a command runs; "" for cosign, behind ``xargs`` too, and for looking at what a registry holds."""
+    words = command.words
+    if "cosign" in (command.name, *(words if command.name == "xargs" else ())):
+        return ""
+    return "" if words[:4] == ("docker", "buildx", "imagetools", "inspect") else command.name
 
 
 def _reads(words: list[str]) -> bool:
