@@ -183,6 +183,8 @@ def test_what_would_lose_the_value_is_shown(command: str) -> None:
         "script:\n  - if ! docker buildx build --push -t a/b .; then exit 1; fi\n",
         "script:\n  - docker buildx build --push --cache-to type=local,dest=x -t a/b .\n",
         "script:\n  - docker buildx build --push -t a/b $OPTIONS .\n",
+        "script:\n  - tar c . | docker buildx build --push -t a/b -\n",
+        "script:\n  - ID=$(docker buildx build -q --push -t a/b .)\n",
         "script:\n  - make image\n",
     ],
 )
@@ -191,3 +193,37 @@ def test_a_command_that_is_not_understood_stays(script: str) -> None:
     remedy, after = changed(files, AddCache())
 
     assert (remedy.safety, after) == (Safety.SHOW, {})
+
+
+@pytest.mark.parametrize("value", ["${NPM_TOKEN}", "$NPM_TOKEN", "${NPM_TOKEN:-}", "${NPM_TOKEN:?give one}", ""])
+def test_an_argument_of_a_service_that_only_passes_a_variable_on(value: str) -> None:
+    text = f"services:\n  a:\n    build:\n      context: .\n      args:\n        NPM_TOKEN: {value}\n        A: 1\n"
+    remedy, files = changed({"compose.yml": text}, SECRET)
+
+    assert remedy.safety is Safety.REVIEW
+    assert "NPM_TOKEN:" not in files["compose.yml"]
+    assert files["compose.yml"].endswith("secrets:\n  npm_token:\n    environment: NPM_TOKEN\n")
+
+
+@pytest.mark.parametrize("value", ["${OTHER}", "${NPM_TOKEN:-default}", "x-${NPM_TOKEN}"])
+def test_an_argument_of_a_service_that_says_more_stays(value: str) -> None:
+    text = f"services:\n  a:\n    build:\n      context: .\n      args:\n        NPM_TOKEN: {value}\n        A: 1\n"
+
+    assert changed({"compose.yml": text}, SECRET)[0].safety is Safety.SHOW
+
+
+def test_a_builds_section_that_is_shared_by_an_anchor_stays() -> None:
+    text = """\
+x-build: &build
+  context: .
+  args: {NPM_TOKEN: "$NPM_TOKEN"}
+services:
+  a:
+    build: *build
+  b:
+    build:
+      <<: *build
+      target: x
+"""
+
+    assert changed({"compose.yml": text}, SECRET)[0].safety is Safety.SHOW

@@ -154,6 +154,8 @@ class Command:
                 return Edit(self.path, Span(first, first), dash[1] + quoted.encode() + eol)
         if "!" in self.text[begin:lead]:
             raise CannotEditError("the script asks whether the build fails")
+        if re.search(r"\$\($|`$|(?<!\|)\|$", self.text[:begin]):
+            raise CannotEditError("the script pipes something into the build, or reads what it prints")
         joined = f"({line})" if "||" in line else line
         return Edit(self.path, Span(at, at), f"{self.encode(joined)} && ".encode())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from coach.ci import yamldoc, yamledit
 from coach.ci.nouns import AddCache, SecretArgs, Want
 from coach.ci.yamldoc import Doc, Node
@@ -94,7 +96,7 @@ def secret_args(tree: Tree, build: BuildSite, want: SecretArgs) -> Remedy:
         if name not in want.names:
             kept += 1
             continue
-        if value not in ("", f"${name}", f"${{{name}}}"):
+        if value and re.fullmatch(rf"\$(?:{name}|\{{{name}(?::?-|:?\?[^{{}}]*)?\}})", value) is None:
             raise CannotEditError(f"the value of {name} is written in the file")
         sources[name] = want.names[name]
         edits.append(yamledit.delete_lines(doc, item.key_line if args.is_map else item.line, item.end_line))
