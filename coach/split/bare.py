@@ -32,6 +32,19 @@ _COMPOSE = re.compile(r"(?:docker-)?compose[\w.-]*\.ya?ml")
 _OVERRIDDEN = re.compile(r"^\s*(?:command|entrypoint|healthcheck)\s*:", re.M)
 
 
+def settle(shipped: Shipped, draft: Draft, workdir: str, packages: dict[str, NodeFacts], shipped_package: str) -> None:
+    """Give ``draft`` the libraries that ``shipped_package`` is known to load, or the image of node alone."""
+    base, facts = shipped.base, packages[shipped_package]
+    assert base is not None
+    if {"prisma", "@prisma/client"} & facts.dependencies.keys() and base.ships_build_tools:
+        draft.packages.append("openssl")  # Prisma's engine loads it; the slim image has none
+    alone = bare(shipped, draft, workdir, packages)
+    addons = sorted({addon.name for facts in packages.values() for addon in facts.addons})
+    if addons and (alone or base.ships_build_tools):
+        named = ", ".join(addons[:3])
+        draft.reasons.append(f"{named}: compiled code, for which {draft.base} must hold every library that it loads")
+
+
 def bare(shipped: Shipped, draft: Draft, workdir: str, packages: dict[str, NodeFacts]) -> bool:
     """Let ``draft`` run on an image of node alone where nothing in the repository speaks against it."""
     chosen = _candidate(shipped)

@@ -10,7 +10,7 @@ from coach.model import Edit, Span
 from coach.shipped import Shipped
 from coach.site import Run
 from coach.split import production
-from coach.split.bare import bare
+from coach.split.bare import settle
 from coach.split.direct import direct
 from coach.split.draft import (
     CannotSplitError,
@@ -75,7 +75,7 @@ def deployed(shipped: Shipped, made: tuple[Run, PackageStep, str], words: Sequen
     draft.reasons.append(f"only {folder} is copied: what the program reads from elsewhere must be copied too")
     inside = posixpath.relpath(start.directory or ".", package or ".")
     direct(shipped, draft, start, posixpath.normpath(posixpath.join(folder, inside)), step.manager)
-    bare(shipped, draft, workdir, packages)
+    settle(shipped, draft, workdir, packages, package)
     return draft
 
 

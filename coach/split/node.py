@@ -15,7 +15,7 @@ from coach.order import Verdict
 from coach.shipped import Shipped, builds_of, dev_installs
 from coach.site import Run
 from coach.split import deploy, outputs, pnp, production
-from coach.split.bare import bare
+from coach.split.bare import settle
 from coach.split.direct import direct
 from coach.split.draft import (
     WORK,
@@ -102,13 +102,7 @@ def node(shipped: Shipped, words: Sequence[str], workdir: str) -> Draft:
         pnp.archives(shipped, draft, project.run, project.facts)
         start = pnp.started(start, project.workdir, project.facts)
     direct(shipped, draft, start, project.place(start.directory), project.step.manager)
-    if {"prisma", "@prisma/client"} & project.facts.dependencies.keys() and base.ships_build_tools:
-        draft.packages.append("openssl")  # Prisma's engine loads it; the slim image has none
-    alone = bare(shipped, draft, workdir, project.packages)
-    addons = sorted({addon.name for facts in project.packages.values() for addon in facts.addons})
-    if addons and (alone or base.ships_build_tools):
-        named = ", ".join(addons[:3])
-        draft.reasons.append(f"{named}: compiled code, for which {draft.base} must hold every library that it loads")
+    settle(shipped, draft, workdir, project.packages, project.verdict.directory)
     return draft
 
 
