@@ -284,7 +284,9 @@ class _Window:
         The shipped stage keeps its lines: with the whole install above the source it can be split further.
         """
         closure = verdict.closure
-        if closure is None or verdict.step.via or verdict.step.command.guarded or parents.known(self.doc.syntax):
+        if closure is None or closure.directories or parents.known(self.doc.syntax):
+            return False  # `pnpm fetch` takes nothing from folders of the repository
+        if verdict.step.via or verdict.step.command.guarded:
             return False
         shipped = any(stage.index == self.stage.index for stage in self.site.graph.chain(self.site.final))
         return not shipped and len({posixpath.dirname(path) for path in closure.files}) > parents.MANY
