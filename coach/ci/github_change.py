@@ -280,10 +280,10 @@ def _filled_in(spot: Spot, key: str, pattern: re.Pattern[str]) -> list[str]:
 
 def _variant(tree: Tree, build: BuildSite) -> list[str]:
     """What tells this build from others of the same file: static arguments or platforms that not all of them have."""
-    from coach.ci import github
-
     peers = [
-        other for other in github.read(tree).builds if other.dockerfile == build.dockerfile and other.push == build.push
+        other
+        for other in build_sites(tree).builds
+        if other.system == build.system and other.dockerfile == build.dockerfile and other.push == build.push
     ]
     given = [{(arg.name, arg.value) for arg in other.build_args if arg.value not in (None, "***")} for other in peers]
     shared = set.intersection(*given) if given else set()
