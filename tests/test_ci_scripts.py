@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coach.ci import scripts
+from coach.ci import azure, scripts
 from coach.ci.commands import Makefile
 from coach.ci.nouns import static
 from coach.tree import MemoryTree
@@ -68,3 +68,20 @@ def test_a_command_kept_in_variables() -> None:
 
     assert (build.tool, build.context, build.platforms) == ("buildx", "api", ("linux/amd64", "linux/arm64"))
     assert build.unsure("cache_to") is not None
+
+
+def test_a_recipe_of_an_included_makefile_keeps_its_own_lines() -> None:
+    files = {
+        "Makefile": b"include ./make/*.mk\n-include ./make/image.mk make/missing.mk\nall: image\n",
+        "make/image.mk": b"DOCKER ?= docker\nimage:\n\t$(DOCKER) $(BUILDX) build -t acme/app $(FOLDER)\nFOLDER = api\n",
+        "azure-pipelines.yml": b"steps:\n  - script: make all\n",
+    }
+
+    build = azure.read(MemoryTree({**FILES, **files})).builds[0]
+
+    assert (build.path, build.line, build.context, build.called_from) == (
+        "make/image.mk",
+        3,
+        "api",
+        "azure-pipelines.yml",
+    )

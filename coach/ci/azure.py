@@ -26,7 +26,7 @@ MAX_DEPTH = 12
 MAX_FILES = 200
 MAX_LEGS = 16
 _NAME = re.compile(
-    r"(^|/)\.?azure[-_.]?pipelines?[\w.-]*\.ya?ml$|(^|/)\.?(azure[-_]?(pipelines?|devops)|azdo|\.pipelines)/.*\.ya?ml$",
+    r"(^|/)\.?azure[-_.]?pipelines?[\w.-]*\.ya?ml$|(^|/)(\.?(azure[-_]?(pipelines?|devops)|azdo|\.pipelines)|\.azure)/.*\.ya?ml$",
     re.I,
 )
 _REFERENCE = re.compile(

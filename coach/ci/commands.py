@@ -299,7 +299,8 @@ class _Reader:
             return
         if len(content) > MAX_SCRIPT:
             return
-        makefile = Makefile(content.decode("utf-8", "replace"))
+        makefile = Makefile(content.decode("utf-8", "replace"), path)
+        self._include(makefile, cwd)
         todo = list(goals) or ([makefile.first] if makefile.first else [])
         done: set[str] = set()
         order: list[str] = []
@@ -316,7 +317,23 @@ class _Reader:
                 if not (INTERESTING.search(filled.text) or FOLLOWED.search(filled.text)):
                     continue
                 for call in self.read(Text(filled, makefile.exported(env), cwd), depth):
-                    yield _in_file(call, path, recipe, line, filled)
+                    yield _in_file(call, makefile.homes.get(goal, path), recipe, line, filled)
+
+    def _include(self, makefile: Makefile, cwd: str) -> None:
+        """Read what a Makefile includes, as far as the names are written out."""
+        taken: set[str] = set()
+        while len(taken) < MAX_INCLUDES:
+            paths_left = [paths.join(cwd, name) for name in makefile.includes if "$" not in name]
+            path = next((item for item in paths_left if item and item not in taken and is_file(self.tree, item)), None)
+            if path is None:
+                return
+            taken.add(path)
+            try:
+                content = self.tree.read(path)
+            except InputError:
+                continue
+            if len(content) <= MAX_SCRIPT:
+                makefile.take(content.decode("utf-8", "replace"), path)
 
     def _package_script(
         self, words: Sequence[str | None], env: Mapping[str, Value], cwd: str, depth: int
@@ -413,16 +430,26 @@ _ASSIGNMENT = re.compile(
 _MAKE_VARIABLE = re.compile(r"\$\$|\$\((?:[^()]|\([^()]*\))*\)|\$\{[^{}]*\}|\$[@<^*?+]")
 
 
-class Makefile:
-    """Rules and variables of a Makefile, read without running anything."""
+_INCLUDE = re.compile(r"^\s*[-s]?include\s+([^#]+)")
+MAX_INCLUDES = 20
 
-    def __init__(self, text: str) -> None:
+
+class Makefile:
+    """Rules and variables of a Makefile, read without running anything. ``homes`` is the file of each recipe."""
+
+    def __init__(self, text: str, path: str = "") -> None:
         self.recipes: dict[str, list[tuple[int, str]]] = {}
+        self.homes: dict[str, str] = {}
+        self.includes: list[str] = []
         self.prerequisites: dict[str, list[str]] = {}
         self.variables: dict[str, str] = {}
         self.weak: set[str] = set()
         self.exports: set[str] = set()
         self.first = ""
+        self.take(text, path)
+
+    def take(self, text: str, path: str) -> None:
+        """Read a file: the Makefile itself, or one that it includes."""
         current: list[str] = []
         number = 0
         lines = text.split("\n")
@@ -438,6 +465,7 @@ class Makefile:
                 body = joined[1:]
                 stripped = body.lstrip("@-+ ")
                 for target in current:
+                    self.homes[target] = path
                     # blanks keep the offsets of what make itself takes away
                     self.recipes.setdefault(target, []).append(
                         (start + 1, " " * (len(body) - len(stripped) + 1) + stripped)
@@ -463,6 +491,10 @@ class Makefile:
             if flat.startswith("export "):
                 self.exports.update(flat.split()[1:])
                 continue
+            included = _INCLUDE.match(flat)
+            if included is not None:
+                self.includes += included[1].split()
+                continue
             rule = _RULE.match(flat) if len(flat) < 4000 else None
             if rule and not flat.startswith(
                 (" ", "ifeq", "ifneq", "ifdef", "ifndef", "else", "endif", "include", "-include")
@@ -470,6 +502,7 @@ class Makefile:
                 current = rule["targets"].split()
                 rest = [word for word in rule["rest"].split() if word != "|"]
                 for target in current:
+                    self.homes.setdefault(target, path)
                     self.prerequisites.setdefault(target, []).extend(rest)
                     self.recipes.setdefault(target, [])
                     if rule["recipe"]:

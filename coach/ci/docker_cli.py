@@ -199,6 +199,10 @@ _DOCKER_GLOBAL_SWITCHES = frozenset(
 def _docker(words: Sequence[Arg]) -> Invocation | None:
     flags, at = _globals(words, 1, _DOCKER_GLOBAL_SWITCHES)
     sub = words[at].value.text if at < len(words) else None
+    if sub is None and at + 1 < len(words) and _is_one_hole(words[at]) and words[at + 1].value.text == "build":
+        # `docker $(BUILDX) build`: a build, whether the variable says buildx or nothing
+        at += 1
+        sub = "build"
     if sub in ("image", "builder"):
         at += 1
         sub = words[at].value.text if at < len(words) else None
