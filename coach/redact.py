@@ -114,6 +114,8 @@ _PLACES = (
         r"(?P<head>\b(?:identified\s{1,9}by|password)\s{1,9}['\"\\]{1,3})(?P<value>[^'\"\\\n]+)",
     ),
 )
+# docker's own words for a secret that is mounted: its name, and the variable or the file that holds it
+_SECRET_OPTION = re.compile(r"id=[\w.-]{1,100}(?:,(?:type|env|src|source)=[\w./~-]{1,200}){0,3}")
 _LONGEST = 20_000
 
 
@@ -146,11 +148,21 @@ def _headed(match: re.Match[str]) -> str:
     return match[0] if placeholder(match["value"]) else f"{match['head']}{MASK}"
 
 
+def _named(name: str, value: str) -> bool:
+    """Whether ``value`` only names a secret: ``from_secret: x``, ``--secret id=x,env=X``, ``npm_token=NPM_TOKEN``."""
+    plain = value.strip("'\"")
+    if re.fullmatch(r"(?:.*[._-])?from[_-]?secret", name, re.I):
+        return re.fullmatch(r"[\w./-]{1,100}", plain) is not None
+    if name.lower() == "secret" and _SECRET_OPTION.fullmatch(plain):
+        return True
+    return plain.isupper() and "_" in plain and name.islower() and plain.lower() == name
+
+
 def _assigned(match: re.Match[str]) -> str:
     name, value = match["name"].lstrip("-"), match["value"]
     if match.string[max(0, match.start() - 2) : match.start()] == "${":
         return match[0]
-    if not credential_name(name) or placeholder(value) or value.startswith(MASK):
+    if _named(name, value) or not credential_name(name) or placeholder(value) or value.startswith(MASK):
         last = _LAST_PAIR.search(value)
         if last is None or not credential_name(last["name"]) or placeholder(last["value"].rstrip("'\"")):
             return match[0]

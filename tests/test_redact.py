@@ -100,3 +100,21 @@ def test_long_hostile_text_is_quick() -> None:
         assert len(mask(text)) <= 100_000
 
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  - npm_token=NPM_TOKEN",
+        "NPM_TOKEN=$NPM_TOKEN docker build --secret id=npm_token,env=NPM_TOKEN -t a .",
+        "  from_secret: npm_token",
+        'args: ["--secret", "id=npm_token,src=/run/token"]',
+    ],
+)
+def test_what_only_names_a_secret_is_shown(line: str) -> None:
+    assert mask(line) == line
+
+
+@pytest.mark.parametrize("line", ["npm_token=npm_TOKEN1", "--secret hunter22hunter", "password: Passw0rd_X"])
+def test_what_looks_alike_is_not(line: str) -> None:
+    assert mask(line) != line
