@@ -388,7 +388,8 @@ class _Window:
     def _harmless(self, run: Run, command: Command) -> bool:
         words = [word for word in command.words if word is not None]
         pair = (words[0].rsplit("/", 1)[-1], words[1]) if len(words) > 1 else ("", "")
-        if command.name not in _HARMLESS and pair not in _HARMLESS_PAIRS:
+        venv = command.name == "virtualenv" or words[1:3] == ["-m", "venv"] or pair == ("uv", "venv")
+        if command.name not in _HARMLESS and pair not in _HARMLESS_PAIRS and not venv:
             return bool(command.name is None and command.assignments)
         cwd = command.cwd or "/"
         for word in words[1:]:
@@ -401,17 +402,20 @@ class _Window:
         """The item that starts the second half of an install-and-build RUN; ``None`` when it holds installs only."""
         installs = {verdict.step.command.item for verdict in here}
         last = max(installs)
-        stepped = {
-            id(step.command)
+        stepped = [
+            step
             for step in run.steps
             if step.action in (Action.OS, Action.TOOL, Action.NAMED)
             or step.command.item in installs
             or self._same_install(run, step, here)
-        }
+        ]
+        known = {id(step.command) for step in stepped}
+        # `python -m pip` is read as a command of its own, at the place of the one that stands there
+        places = {step.command.start for step in stepped if not step.via and step.command.exact}
 
         def plain(index: int) -> bool:
             mine = [command for command in run.script.commands if command.item == index]
-            return all(id(command) in stepped or self._harmless(run, command) for command in mine)
+            return all(id(one) in known or one.start in places or self._harmless(run, one) for one in mine)
 
         count = len(run.script.items)
         for index in range(last):
