@@ -547,7 +547,7 @@ def page(before: Measured, after: Measured, cache: Sequence[str], distances: Seq
         "",
         f"Both answer `GET /parcels` with the same: {'yes' if before.answer == after.answer else 'NO'}. In CI the",
         "patched build runs with the flags of the patched workflow, with a registry in the place of GitHub's cache:",
-        f"`{re.sub(r'ref=[^,]+', 'ref=…', ' '.join(cache[:1]))}` `{re.sub(r'ref=[^,]+', 'ref=…', ' '.join(cache[1:]))}`.",
+        " ".join(f"`{re.sub('ref=[^,]+', 'ref=…', flag)}`" for flag in cache) + ".",
         "",
         "## The distance to the limit",
         "",
