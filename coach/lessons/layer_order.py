@@ -6,7 +6,7 @@ from coach import hoist
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
 from coach.movable import movable
 from coach.order import Culprit, Verdict, verdicts
-from coach.platforms import triggers
+from coach.platforms import strangers, triggers
 from coach.site import Site
 from coach.steps import Action
 
@@ -40,6 +40,12 @@ def probe(site: Site) -> Answer:
         unread = [run for run in site.runs if run.script.broken or site.hidden(run)]
         if unread:
             dark = site.cite(unread[0].line, "a command here cannot be followed", unread[0].instruction.end_line)
+            return likely("yes", "nothing was seen to install from a manifest", where, dark)
+        strange = next(((run, name) for run in site.runs for name in strangers(run)), None)
+        if strange is not None:
+            dark = site.cite(
+                strange[0].line, f"nothing is known of what `{strange[1]}` installs", strange[0].instruction.end_line
+            )
             return likely("yes", "nothing was seen to install from a manifest", where, dark)
         blank = triggers(site)
         if blank:
