@@ -29,6 +29,8 @@ _WORTH = re.compile(
     rb"|\bmake\b|\.sh\b|uses:\s*['\"]?\./|(npm|yarn|pnpm|bun)\s+(run\s+)?[\w:-]*(docker|image|container)|cosign|\./",
     re.I,
 )
+# actions and commands that look for known vulnerabilities in an image
+_SCANS = re.compile(rb"trivy|\bgrype\b|anchore/scan-action|docker[/ ]scout|snyk[/ ](?:actions|container)", re.I)
 
 
 def read(tree: Tree) -> Discovery:
@@ -229,7 +231,7 @@ class Workflow:
                 box.hosted_engine = f"the engine of {runner} is newer than 23.0, where BuildKit became the default"
             run = Steps(self.files, box, scope, self._directory(job, self.defaults))
             run.steps(steps, self.doc, 0)
-            found += box.finish()
+            found += _scanned(raw, box.finish())
             self.signed += box.signed
             self.attested += box.attested
             outputs = job.get("outputs")
@@ -262,6 +264,14 @@ class Workflow:
             self.attested.append((self.doc.path, uses.line, "a signed SLSA provenance attestation"))
             return []
         return remote_workflow(self.tree, self.system, name, job, uses, inputs, self.scope.env)
+
+
+def _scanned(job: bytes, builds: list[BuildSite]) -> list[BuildSite]:
+    """``builds`` of a job that looks for vulnerabilities: without a cache, packages are today's, which may be meant."""
+    if not _SCANS.search(job) or any(build.push for build in builds):
+        return builds
+    says = "the job looks for vulnerabilities in what it builds, and pushes nothing"
+    return [replace(build, no_cache_why=build.no_cache_why or says) if build.no_cache else build for build in builds]
 
 
 def _in_order(jobs: Mapping[str, Node]) -> Iterator[str]:

@@ -71,7 +71,9 @@ def remedy(site: Site, answer: Answer) -> Remedy | None:
     if not off:
         return Remedy(Safety.SHOW, reasons=("no build site was found",), guidance="Drop `--no-cache` from the build.")
     made = joined(ci.change(site.tree, build, DropNoCache()) for build in off)
-    meant = tuple(f"{build.path}: {build.no_cache_why}" for build in off if build.no_cache_why)
+    meant = [build for build in off if build.no_cache_why]
     if meant and made.safety is not Safety.SHOW:
-        return Remedy(Safety.REVIEW, made.edits, (*made.reasons, *dict.fromkeys(meant)), made.guidance)
+        unsaid = (build for build in meant if not any(build.no_cache_why in said for said in made.reasons))
+        reasons = dict.fromkeys(f"{build.path}: {build.no_cache_why}" for build in unsaid)
+        return Remedy(Safety.REVIEW, made.edits, (*made.reasons, *reasons), made.guidance)
     return made
