@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from coach import images
@@ -89,14 +89,18 @@ class Plan:
         return "\n".join([*out, *(f"- {note}" for note in self.notes)])
 
 
-def plan(site: Site) -> Plan:
-    """What it takes to hold every bare step of ``site``; blockers and reasons say how far that can be trusted."""
+def plan(site: Site, chosen: Collection[int]) -> Plan:
+    """What it takes to hold every bare step of the RUNs that start at ``chosen``, and of what reads the same cache.
+
+    Blockers and reasons say how far that can be trusted.
+    """
     made = Plan()
     found = survey(site)
     seen = {one.run.instruction.span.start: one for one in read(site)}
     for need in found.standing(Standing.BARE, Standing.FOUGHT):
-        one = seen[need.run.instruction.span.start]
-        _hold(site, made, one, need)
+        start = need.run.instruction.span.start
+        if start in chosen:
+            _hold(site, made, seen[start], need)
     _offline_partners(site, made, seen)
     _later_readers(site, made, seen)
     for planned in made.runs.values():

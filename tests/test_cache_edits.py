@@ -159,3 +159,34 @@ def test_a_variable_is_taken_out_of_its_env(env: str, left: str) -> None:
         patched(text) == f"FROM python:3.12\n{left}RUN --mount=type=cache,target=/root/.cache/pip pip install flask\n"
     )
     assert remedy(text).safety is Safety.REVIEW
+
+
+ONE_OF_TWO = """\
+FROM node:22-slim AS pages
+WORKDIR /pages
+COPY package.json package-lock.json ./
+RUN npm ci
+
+FROM python:3.12-slim
+ARG WHEELS
+COPY requirements.txt .
+RUN pip install --cache-dir "$WHEELS/pip" -r requirements.txt
+COPY --from=pages /pages/node_modules ./node_modules
+CMD ["python"]
+"""
+
+
+def test_what_a_patch_leaves_is_named_with_its_reason() -> None:
+    found = remedy(ONE_OF_TWO)
+
+    assert found.safety is Safety.SAFE
+    assert found.rest == ("line 9: the value of --cache-dir is not known, so where a mount belongs cannot be told",)
+    assert "keeps its answer" in found.guidance
+
+
+def test_a_patch_for_a_part_is_offered_once() -> None:
+    found = remedy(patched(ONE_OF_TWO))
+
+    assert found.safety is Safety.SHOW
+    assert found.rest == ()
+    assert found.reasons == ("line 9: the value of --cache-dir is not known, so where a mount belongs cannot be told",)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from coach.cache_edits import plan
 from coach.cache_needs import Need, Standing, Survey, env_setters, survey
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
+from coach.mountable import WRONG, mountable
 from coach.platforms import strangers, triggers
 from coach.site import Site
 
@@ -17,7 +17,7 @@ ANTI_PATTERN = "Package manager without a cache mount"
 def probe(site: Site) -> Answer:
     """``no`` when a language-level install or compile step of a needed stage downloads into its layer."""
     found = survey(site)
-    bad = found.standing(Standing.BARE, Standing.FOUGHT)
+    bad = found.standing(*WRONG)
     unsure = found.standing(Standing.UNSURE)
     if bad:
         evidence = [item for need in bad for item in _against(site, need)]
@@ -129,17 +129,22 @@ def _summary(bad: tuple[Need, ...]) -> str:
 
 
 def remedy(site: Site, answer: Answer) -> Remedy | None:
-    """Mounts for every bare step, and nothing left that defeats them; guidance alone where that could break a build."""
+    """Mounts for every bare step, and nothing left that defeats them; guidance alone where that could break a build.
+
+    Where only some RUNs can be mended, the rest stay as they are: the answer stays, and is theirs alone.
+    """
     if answer.choice != "no":
         return None
-    made = plan(site)
-    if not made.blockers:
-        after = probe(site.after(made.edits)) if made.edits else answer
-        if after.choice == "no":
-            made.blockers.append("the patch would not reach every step")
-    if made.blockers:
-        guidance = made.guidance(shown=True) or "Mount the directory that the tool itself names as its cache."
-        return Remedy(Safety.SHOW, (), tuple(dict.fromkeys(made.blockers)), guidance)
-    reasons = tuple(dict.fromkeys(made.reasons))
+    found = mountable(site)
+    if found.made is None:
+        guidance = found.by_hand or "Mount the directory that the tool itself names as its cache."
+        return Remedy(Safety.SHOW, (), found.blockers, guidance)
+    reasons = tuple(dict.fromkeys(found.made.reasons))
     safety = Safety.REVIEW if reasons else Safety.SAFE
-    return Remedy(safety, tuple(made.edits), reasons, made.guidance(shown=False))
+    guidance = found.made.guidance(shown=False)
+    rest = tuple(f"line {left.line}: {left.why}" for left in found.left)
+    if rest:
+        listed = "\n".join(f"- {why}" for why in rest)
+        guidance += f"\n\nOther RUNs stay as they are, and this question keeps its answer:\n\n{listed}"
+        guidance += f"\n\n{found.by_hand}" if found.by_hand else ""
+    return Remedy(safety, tuple(found.made.edits), reasons, guidance, rest)
