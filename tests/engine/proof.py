@@ -45,11 +45,11 @@ class Project:
     """A project with a ``Dockerfile`` at its root that makes an image with a server in it.
 
     ``says`` is part of the answer to ``GET path`` on ``port``. ``source`` is a file that ordinary commits change;
-    ``installs`` are words of the patched steps that such a commit must not rerun, ``keeps`` such that no change of
-    ``lock`` reruns either. ``gone`` are paths of the patched image (and what is below them) that it must not hold,
+    ``installs`` are words of the patched steps that such a commit must not rerun. ``gone`` are paths of the patched image (and what is below them) that it must not hold,
     ``stays`` such that it must, ``same`` such that are, with all that is below them, the same in both images.
     ``images`` maps images that the file or the patch names to stand-ins: files of ``images`` without ``.Dockerfile``,
     or images that the engine holds. ``fixes`` are ids of fixes that the patch must consist of among others.
+    ``reruns`` are words of the steps of which a change of ``lock`` must rerun one (default: ``installs``).
     ``comment`` begins a comment of ``source`` where the name of the file does not tell.
     """
 
@@ -66,6 +66,7 @@ class Project:
     stays: tuple[str, ...] = ()
     same: tuple[str, ...] = ()
     fixes: tuple[str, ...] = ()
+    reruns: tuple[str, ...] | None = None
     smaller: bool = True
     example: str = ""
     comment: str = ""
@@ -100,7 +101,7 @@ def _append(path: Path, comment: str = "") -> None:
 def load(folder: Path) -> Project:
     """The project of a folder. Raises ``SpecError``."""
     table: dict[str, Any] = tomllib.loads((folder / "project.toml").read_text())
-    lists = ("installs", "gone", "stays", "same", "fixes")
+    lists = ("installs", "gone", "stays", "same", "fixes", "reruns")
     values: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in table.items()}
     try:
         project = Project(name=folder.name, folder=folder, **values)
