@@ -35,7 +35,8 @@ Each project of `tests/engine/projects` as it stands, and with all that `coach f
 Seconds of wall clock until the image is in the engine's store; a cold build has neither layers nor package caches, a
 source change and a lockfile change each follow a complete build. Size is what the engine reports for the image.
 *Holds* says for the image after the patch: it **a**nswers the same HTTP request, the application's **f**iles are the
-same as before, after a XX A letter in brackets is one that does not hold.
+same as before, after a source change every install came from the cache (**k**ept), after a lockfile change one step
+that reads it did not (**r**erun). A letter in brackets is one that does not hold.
 """
 
 

@@ -45,12 +45,12 @@ class Project:
     """A project with a ``Dockerfile`` at its root that makes an image with a server in it.
 
     ``says`` is part of the answer to ``GET path`` on ``port``. ``source`` is a file that ordinary commits change;
-    ``installs`` are words of the patched steps that such a commit must not rerun. ``gone`` are paths of the patched image (and what is below them) that it must not hold,
-    ``stays`` such that it must, ``same`` such that are, with all that is below them, the same in both images.
-    ``images`` maps images that the file or the patch names to stand-ins: files of ``images`` without ``.Dockerfile``,
-    or images that the engine holds. ``fixes`` are ids of fixes that the patch must consist of among others.
-    ``reruns`` are words of the steps of which a change of ``lock`` must rerun one (default: ``installs``).
-    ``comment`` begins a comment of ``source`` where the name of the file does not tell.
+    ``installs`` are words of the patched steps that such a commit must not rerun, ``reruns`` of those of which a change
+    of ``lock`` must rerun one (default: the same). ``gone`` are paths of the patched image (and what is below them)
+    that it must not hold, ``stays`` such that it must, ``same`` such that are, with all that is below them, the same
+    in both images. ``images`` maps images that the file or the patch names to stand-ins: files of ``images`` without
+    ``.Dockerfile``, or images that the engine holds. ``fixes`` are ids of fixes that the patch must consist of among
+    others. ``comment`` begins a comment of ``source`` where the name of the file does not tell.
     """
 
     name: str
