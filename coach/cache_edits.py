@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from coach import images
-from coach.cache_needs import Need, Seen, Standing, env_setters, holds, mounted, read, survey
+from coach.cache_needs import WRONG, Need, Seen, Standing, env_setters, holds, mounted, read, survey
 from coach.dockerfile import Instruction, Stage, mounts
 from coach.knowledge import managers
 from coach.model import Edit, Span
+from coach.mount_owner import given, who
 from coach.shell import Command, parse, parse_argv
 from coach.site import Run, Site
 from coach.steps import Action, CacheDir, Fight, PackageStep, program
@@ -55,6 +56,8 @@ class RunPlan:
     cuts: dict[tuple[int, int], Fight] = field(default_factory=dict)
     inserts: dict[int, str] = field(default_factory=dict)
     directories: dict[str, None] = field(default_factory=dict)
+    owners: dict[Span, tuple[str, str]] = field(default_factory=dict)
+    """Mounts that are there already and get another owner: by the place of the flag, the flag anew, its options."""
     why: list[str] = field(default_factory=list)
 
     @property
@@ -84,6 +87,8 @@ class Plan:
                 out.append(f"- line {line}: {what} {verb} a cache mount on {targets}")
                 if shown:
                     out += ["", "  ```dockerfile", *(f"  {mount} \\" for mount in planned.mounts.values()), "  ```", ""]
+            for _, options in planned.owners.values():
+                out.append(f"- line {line}: {what} {'would want' if shown else 'gets'} `{options}` on its cache mount")
             for fight in planned.cuts.values():
                 out.append(f"- line {line}: drop `{fight.text.strip().splitlines()[0]}`, {fight.why}")
         return "\n".join([*out, *(f"- {note}" for note in self.notes)])
@@ -97,7 +102,7 @@ def plan(site: Site, chosen: Collection[int]) -> Plan:
     made = Plan()
     found = survey(site)
     seen = {one.run.instruction.span.start: one for one in read(site)}
-    for need in found.standing(Standing.BARE, Standing.FOUGHT):
+    for need in found.standing(*WRONG):
         start = need.run.instruction.span.start
         if start in chosen:
             _hold(site, made, seen[start], need)
@@ -125,6 +130,7 @@ def _hold(site: Site, made: Plan, one: Seen, need: Need) -> None:
         optional = [cache for cache in need.step.caches if cache.role in {"compile", "objects"}]
         for cache in (*need.missing, *optional):
             _add(site, made, planned, need.step, cache, required=cache in need.missing)
+    _own(site, made, planned, need)
     if need.step.via:
         made.reasons.append(
             f"`{need.step.label}` stands in {need.step.via}: nothing there may remove or move its cache directory"
@@ -187,6 +193,23 @@ def _add(site: Site, made: Plan, planned: RunPlan, step: PackageStep, cache: Cac
             _keep_parents(made, planned, step, target)
 
 
+def _own(site: Site, made: Plan, planned: RunPlan, need: Need) -> None:
+    """Give the mounts that the step cannot write to its user."""
+    owner = _owner(site, planned.seen, need.step)
+    for mount in need.shut:
+        span = mount.flag.span
+        flag = given(site.dockerfile.content[span.start : span.end].decode("utf-8", "surrogateescape"), owner.text)
+        if flag is None:
+            made.blockers.append(f"line {need.run.line}: `{owner.text}` has to be written into its cache mount by hand")
+            continue
+        planned.owners[span] = (flag, owner.text)
+        if owner.reason:
+            made.reasons.append(f"line {need.run.line}: {owner.reason}")
+        target = next((target for target, other in mounted(need.run) if other is mount), None)
+        if target is not None and managers()[need.step.manager].beside:
+            _keep_parents(made, planned, need.step, target)
+
+
 def _same_cache(site: Site, target: str) -> list[str]:
     """The ``id`` by which the file's other mounts on ``target`` name their cache, so that this one is the same."""
     for run in site.runs:
@@ -207,24 +230,15 @@ class _Owner:
 
 def _owner(site: Site, one: Seen, step: PackageStep) -> _Owner:
     user = step.command.user if step.command.user is not None else one.state.user
-    name, _, group = (user or "root").partition(":")
-    if user is None:
+    named = who(user, one.accounts, site.graph.root_image(one.run.stage))
+    if named is None:
         return _Owner(reason="nobody says as which user it runs; the mount suits root")
-    if name in {"root", "0", ""}:
-        return _Owner()
-    gid = int(group) if group.isdigit() and len(group) < 11 else None
-    if name.isdigit() and len(name) < 11:
-        return _Owner(f"uid={int(name)}" + (f",gid={gid}" if gid is not None else ""))
-    account = one.accounts.get(name)
-    facts = images.lookup(site.graph.root_image(one.run.stage) or "")
-    if account is not None and account.uid is not None:
-        gid = gid if gid is not None else account.gid if account.gid is not None else account.uid
-        return _Owner(f"uid={account.uid},gid={gid}")
-    if account is None and facts is not None and name in facts.users:
-        known = facts.users[name]
-        return _Owner(f"uid={known.uid},gid={known.gid}")
+    if named.root or named.uid is not None:
+        return _Owner(named.options)
     # writable for whoever it is; the number of a user that the system chose is not in the repository
-    return _Owner("mode=0777", f"the number of user {name} is not known, so the mount is made writable for everyone")
+    return _Owner(
+        "mode=0777", f"the number of user {named.name} is not known, so the mount is made writable for everyone"
+    )
 
 
 def _unfit(planned: RunPlan, target: str) -> str:
@@ -505,6 +519,8 @@ def _edits(site: Site, made: Plan) -> list[Edit]:
             )
         if planned.mounts:
             edits.append(_mount_edit(site, planned))
+        for span, (flag, _) in planned.owners.items():
+            edits.append(Edit(site.path, span, flag.encode("utf-8", "surrogateescape")))
         edits += [Edit(site.path, Span(at, at), text.encode()) for at, text in _inserted(run, planned)]
         for (start, end), fight in _merged(made, planned).items():
             span = _cut_span(run, start, end)

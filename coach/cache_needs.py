@@ -14,20 +14,29 @@ from coach.accounts import COMMANDS, Account, accounts
 from coach.dockerfile import Instruction, Mount, Stage, State
 from coach.errors import InputError
 from coach.knowledge import managers
+from coach.mount_owner import Who, shut, who
 from coach.shell import Command, Script, parse
 from coach.site import Run, Site
 from coach.steps import Action, CacheDir, Fight, Hidden, Look, PackageStep, hidden, settings, steps
 
+_OPENERS = frozenset({"chown", "chmod", "chgrp", "setfacl", "install"})
+
 
 class Standing(StrEnum):
     """How a step stands: ``HELD`` by a mount, ``BARE`` without one, ``FOUGHT`` (held, but something defeats it),
-    ``UNSURE``, or ``EXEMPT`` because there is nothing a mount could keep."""
+    ``SHUT`` (held by a mount its user cannot write to), ``UNSURE``, or ``EXEMPT`` because there is nothing a mount
+    could keep."""
 
     HELD = "held"
     BARE = "bare"
     FOUGHT = "fought"
+    SHUT = "shut"
     UNSURE = "unsure"
     EXEMPT = "exempt"
+
+
+WRONG = (Standing.BARE, Standing.FOUGHT, Standing.SHUT)
+"""How a step stands that has to be mended."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,8 @@ class Need:
 
     ``mount`` is the cache mount that holds it, or a misplaced one. ``reason`` says why
     it is unsure or exempt; ``line`` is where the command stands in the Dockerfile. With ``compiles`` nothing is
-    downloaded, and the cache is that of the compiler.
+    downloaded, and the cache is that of the compiler. ``shut`` are the cache mounts that the step's user ``who`` cannot
+    write to.
     """
 
     run: Run
@@ -48,6 +58,8 @@ class Need:
     reason: str = ""
     line: int = 0
     compiles: bool = False
+    shut: tuple[Mount, ...] = ()
+    who: Who | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +209,8 @@ def _judge(site: Site, one: Seen, step: PackageStep, files: Mapping[str, str], e
         if not required:
             return Need(run, step, Standing.EXEMPT, reason=exempt)
     need = _held(site, one, step, required, earlier)
-    return replace(need, compiles=True) if exempt else need
+    need = replace(need, compiles=True) if exempt else need
+    return _shut(site, one, need)
 
 
 def _downloads_nothing(
@@ -243,6 +256,51 @@ def _held(site: Site, one: Seen, step: PackageStep, required: Sequence[CacheDir]
         None,
     )
     return Need(run, step, Standing.BARE, tuple(missing), step.fights, stray)
+
+
+def _shut(site: Site, one: Seen, need: Need) -> Need:
+    """``need`` again, if the mounts that hold its caches belong to somebody else and keep its user from writing."""
+    step = need.step
+    user = step.command.user if step.command.user is not None else one.state.user
+    named = who(user, one.accounts, site.graph.root_image(one.run.stage))
+    if named is None or need.standing not in {Standing.HELD, Standing.FOUGHT, Standing.BARE}:
+        return need
+    found: dict[str, Mount] = {}
+    for cache in (cache for cache in step.caches if cache.role != "live"):
+        holders = {target: mount for target, mount in mounted(one.run) if target is not None and holds(target, cache)}
+        found |= {
+            target: mount
+            for target, mount in holders.items()
+            if shut(mount, named) and not any(other.startswith(target + "/") for other in holders)
+        }
+    if not found:
+        return need
+    doubt = _opened(site, one.run, found)
+    if doubt:
+        return need if need.standing is not Standing.HELD else replace(need, standing=Standing.UNSURE, reason=doubt)
+    standing = Standing.SHUT if need.standing is Standing.HELD else need.standing
+    return replace(need, standing=standing, shut=tuple(found.values()), who=named)
+
+
+def _opened(site: Site, run: Run, found: Mapping[str, Mount]) -> str:
+    """Why a mount that belongs to root may do all the same: what else is done in the same cache; "" for nothing."""
+    for other in site.runs:
+        if not any(_same(target, mount, mine) for target, mount in mounted(other) for mine in found.values()):
+            continue
+        if any(command.name in _OPENERS for command in other.script.commands):
+            return f"line {other.line} changes whom something belongs to while that cache is mounted"
+        named = who(other.state.user, {}, None)
+        if other is not run and (named is None or named.root):
+            return f"line {other.line} fills the same cache as root, and reading it may be enough"
+    return ""
+
+
+def _same(target: str | None, mount: Mount, other: Mount) -> bool:
+    """Whether two mounts are one cache: the same name (the target, if it has none), made for the same user."""
+    keys = ("uid", "gid", "mode", "from", "source")
+    return (mount.options.get("id", target) == other.options.get("id", other.target)) and all(
+        mount.options.get(key) == other.options.get(key) for key in keys
+    )
 
 
 def _fed(step: PackageStep, required: Sequence[CacheDir], earlier: Sequence[Need]) -> bool:

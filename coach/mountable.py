@@ -7,13 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from coach.cache_edits import Plan, plan
-from coach.cache_needs import Need, Standing, survey
+from coach.cache_needs import WRONG, Need, survey
 from coach.site import Site
 
 _MOST_RUNS = 12  # RUNs that are tried one by one; a file with more is not taken apart
-
-WRONG = (Standing.BARE, Standing.FOUGHT)
-"""How a step stands that has to be mended."""
 
 
 @dataclass(frozen=True)

@@ -190,3 +190,33 @@ def test_a_patch_for_a_part_is_offered_once() -> None:
     assert found.safety is Safety.SHOW
     assert found.rest == ()
     assert found.reasons == ("line 9: the value of --cache-dir is not known, so where a mount belongs cannot be told",)
+
+
+def of_node(options: str, user: str = "node") -> str:
+    return (
+        f"FROM node:22\nUSER {user}\nWORKDIR /home/node\nCOPY package.json ./\n"
+        f"RUN --mount=type=cache,target=/home/node/.npm{options} npm install --prefix . --cache /home/node/.npm\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "user", "choice"),
+    [
+        ("", "node", "no"),
+        ("", "1000:1000", "no"),
+        (",uid=1001", "node", "no"),
+        (",gid=1000", "node", "no"),
+        (",gid=1000,mode=0775", "node", "yes"),
+        (",mode=0777", "node", "yes"),
+        (",uid=1000", "node", "yes"),
+        (",uid=$UID", "node", "yes"),
+        (",from=seed", "node", "yes"),
+        ("", "root", "yes"),
+    ],
+)
+def test_a_mount_of_another_user_is_no_cache(options: str, user: str, choice: str) -> None:
+    assert cache_mount.probe(site(of_node(options, user))).choice == choice
+
+
+def test_a_mount_changes_hands_where_it_stands() -> None:
+    assert patched(of_node(",uid=1001,sharing=locked")) == of_node(",uid=1000,sharing=locked,gid=1000")

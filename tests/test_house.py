@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"accounts", "remedies", "manifests"},
     {"hoist", "parents", "steps", "ci", "layers", "buildlog", "rawlog"},
     {"site"},
-    {"targets", "order", "platforms", "leaks", "shipped", "cache_needs", "replay", "verify", "misses"},
+    {"targets", "order", "platforms", "leaks", "shipped", "cache_needs", "mount_owner", "replay", "verify", "misses"},
     {"junk", "reorder", "movable", "mountable", "linkage", "cache_edits"},
     {"split"},
     {"lessons"},

@@ -59,6 +59,7 @@ values, options and file patterns of the working directory that make a cache liv
 ``[[config]]``: ``words`` of a command that stores a setting, and the environment variable ``env`` it equals.
 ``[[fight]]``: what defeats a cache mount: ``flag``; ``command`` words; or ``env`` with a pattern ``values``.
 ``[[help]]``: ``env`` and ``value`` to set beside a cache mount, and ``why``.
+``strict``: true when the tool fails on a cache directory that it cannot write to; else it may go on without one.
 ``beside``: true when the tool also writes next to its cache directory, in directories that it makes itself.
 ``review``: why a mount for this tool needs a human eye, "" when it does not. ``setup``: the like of ``[[help]]`` that
 the mount does not work without.
@@ -172,6 +173,7 @@ class PackageManager(NamedTuple):
     otherwise: str
     review: str
     beside: bool
+    strict: bool
     commands: tuple[CommandRule, ...]
     caches: tuple[CacheRule, ...]
     config: tuple[ConfigRule, ...]
@@ -365,6 +367,7 @@ def read_manager(file: str, content: Mapping[str, Any]) -> PackageManager:
         otherwise=table.one_of("otherwise", ("", *ACTIONS), ""),
         review=table.text("review", ""),
         beside=table.flag("beside"),
+        strict=table.flag("strict"),
         commands=tuple(_command(item) for item in table.each("command")),
         caches=tuple(_cache(item) for item in table.each("cache")),
         config=tuple(_config(item) for item in table.each("config")),

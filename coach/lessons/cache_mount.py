@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from coach.cache_needs import Need, Standing, Survey, env_setters, survey
+from coach.cache_needs import WRONG, Need, Standing, Survey, env_setters, survey
+from coach.knowledge import managers
 from coach.model import Answer, Evidence, Remedy, Safety, certain, likely, unknown
-from coach.mountable import WRONG, mountable
+from coach.mountable import mountable
 from coach.platforms import strangers, triggers
 from coach.site import Site
 
@@ -21,7 +22,7 @@ def probe(site: Site) -> Answer:
     unsure = found.standing(Standing.UNSURE)
     if bad:
         evidence = [item for need in bad for item in _against(site, need)]
-        answer = certain if any(not need.step.command.guarded for need in bad) else likely
+        answer = certain if any(_certain(need) for need in bad) else likely
         return answer("no", _summary(bad), *evidence)
     if unsure:
         return unknown(
@@ -32,6 +33,14 @@ def probe(site: Site) -> Answer:
             *(_at(site, need, f"`{need.step.label}`: {need.reason}") for need in unsure),
         )
     return _held(site, found)
+
+
+def _certain(need: Need) -> bool:
+    """A mount that belongs to somebody else is proof only where the tool has no way but through it."""
+    if need.standing is Standing.SHUT:
+        told = need.who is not None and need.who.uid is not None
+        return told and managers()[need.step.manager].strict and not need.step.command.guarded
+    return not need.step.command.guarded
 
 
 def _held(site: Site, found: Survey) -> Answer:
@@ -83,6 +92,10 @@ def _against(site: Site, need: Need) -> list[Evidence]:
             )
         if need.step.via:
             found.append(site.cite(need.step.via_line, f"`{need.step.label}` stands here", path=need.step.via_path))
+    for mount in need.shut:
+        named = need.who.name if need.who is not None else "another user"
+        line = _line_at(site, mount.flag.span.start)
+        found.append(site.cite(line, f"{label} runs as {named}, which may not write to the mount on {mount.target}"))
     for fight in need.fights:
         setters = env_setters(site, need.run, fight.env) if fight.env else ()
         if setters:
@@ -125,7 +138,11 @@ def _summary(bad: tuple[Need, ...]) -> str:
         verb = "compile" if all(need.compiles for need in bare) else "download"
         verb += "s" if len(names) == 1 else ""
         return f"{', '.join(names[:3])}{more} {verb} every package again whenever the layer is rebuilt"
-    return f"`{bad[0].step.label}` has a cache mount, but {bad[0].fights[0].why}"
+    first = bad[0]
+    if first.fights:
+        return f"`{first.step.label}` has a cache mount, but {first.fights[0].why}"
+    owner = first.shut[0].options.get("uid", "0")
+    return f"`{first.step.label}` has a cache mount that belongs to user {owner}, and runs as another one"
 
 
 def remedy(site: Site, answer: Answer) -> Remedy | None:
