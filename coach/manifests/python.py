@@ -586,15 +586,19 @@ def _pixi(gather: Gather, directory: str) -> Closure | None:
     lock = _lock(gather, start, "pixi.lock")
     manifest = gather.toml(path)
     pixi = manifest if path.endswith("pixi.toml") else table(manifest, "tool", "pixi")
-    tables = [
-        table(pixi, "pypi-dependencies"),
-        *(table(f, "pypi-dependencies") for f in table(pixi, "feature").values()),
-    ]
-    for dependencies in tables:
-        for entry in dependencies.values():
+    parts = [pixi, *(table(part) for part in table(pixi, "feature").values())]
+    parts += [table(target) for part in parts for target in table(part, "target").values()]
+    for part in parts:
+        for entry in table(part, "pypi-dependencies").values():
             relative = table(entry).get("path")
             if isinstance(relative, str):
                 _Requirements(gather, start).target(relative, start, path, gather.line(path, relative))
+        for entry in table(part, "dependencies").values():
+            relative = table(entry).get("path")
+            if isinstance(relative, str):
+                gather.reads(f"pixi builds the package in {shown(relative)}", path, gather.line(path, relative))
+    if flag(gather.words, "-m", "--manifest-path", "-w", "--workspace"):
+        gather.doubt("the command names its workspace itself")
     return _finish(gather, lock)
 
 

@@ -97,6 +97,8 @@ def _cache_path(
     if flagged:
         flag = next(flag for flag, _ in parsed.options if flag in rule.flags)
         path = joined(directory, value)
+        if path is not None and rule.below:
+            path = posixpath.join(path, rule.below)
         return path, f"{flag} names it" if path else f"the value of {flag} is not known", flag
     for template in rule.paths[:-1]:
         path, variable, applies = _filled(template, env, home)
