@@ -39,7 +39,7 @@ from urllib.request import Request, urlopen
 from coach.ci import build_sites
 from coach.model import CacheRef
 from coach.repo import open_tree
-from tests.engine.engine import Engine, why_not
+from tests.engine.engine import SIBLINGS, Engine, why_not
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "worked.md"
@@ -49,12 +49,6 @@ _MANIFESTS = ", ".join(
     f"application/vnd.{kind}+json"
     for kind in ("oci.image.index.v1", "oci.image.manifest.v1", "docker.distribution.manifest.v2")
 )
-# An image that a patch may name, and the one of its kind that takes its place on an engine without it.
-SIBLINGS = {
-    f"gcr.io/distroless/{kind}-debian13{tag}": f"gcr.io/distroless/{kind}-debian12{tag}"
-    for kind in ("static", "nodejs22")
-    for tag in ("", ":nonroot")
-}
 
 
 @dataclass(frozen=True)
@@ -269,12 +263,8 @@ def _spelled(ref: CacheRef, reference: str) -> str:
 
 def instead(engine: Engine, folder: Path) -> list[str]:
     """Flags for the images that stand in for those the Dockerfile names and the engine lacks."""
-    words = (folder / "Dockerfile").read_text().replace("--from=", " ").split()
-    return [
-        f"--build-context={name}=docker-image://{other}"
-        for name, other in SIBLINGS.items()
-        if name in words and not engine.has(name)
-    ]
+    siblings = engine.siblings((folder / "Dockerfile").read_text())
+    return [f"--build-context={name}=docker-image://{other}" for name, other in siblings.items()]
 
 
 def build(engine: Engine, folder: Path, tag: str, *more: str, push: bool = False) -> Built:

@@ -29,6 +29,14 @@ _ASK_SECONDS = 20
 _BUILD_SECONDS = 540
 
 
+SIBLINGS = {
+    f"gcr.io/distroless/{kind}-debian13{tag}": f"gcr.io/distroless/{kind}-debian12{tag}"
+    for kind in ("static", "nodejs22")
+    for tag in ("", ":nonroot")
+}
+"""Bases that a patch may name, and one of the same kind for an engine that does not hold them."""
+
+
 class BuildError(AssertionError):
     """A build that failed, with the end of its log."""
 
@@ -110,6 +118,11 @@ class Engine:
             subprocess.run(["docker", "image", "inspect", image], capture_output=True, timeout=_ASK_SECONDS).returncode
             == 0
         )
+
+    def siblings(self, dockerfile: str) -> dict[str, str]:
+        """The bases that the text of a Dockerfile names and this engine lacks, each with its sibling."""
+        words = set(dockerfile.replace("--from=", " ").split())
+        return {name: other for name, other in SIBLINGS.items() if name in words and not self.has(name)}
 
     def tag(self, name: str) -> str:
         """A name for an image that only this run uses."""

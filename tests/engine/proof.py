@@ -224,20 +224,13 @@ def differing(before: Mapping[str, File], after: Mapping[str, File], paths: tupl
 
 def stand_ins(engine: Engine, project: Project, folder: Path) -> dict[str, str]:
     """Images in the place of those that a folder's ``Dockerfile`` names and the engine lacks, made when needed."""
-    text = set((folder / "Dockerfile").read_text().replace("--from=", " ").split())
-    found = {name: other for name, other in _SIBLINGS.items() if name in text and not engine.has(name)}
+    text = (folder / "Dockerfile").read_text()
+    words = set(text.replace("--from=", " ").split())
+    found = engine.siblings(text)
     for name, other in project.images.items():
-        if name in text and not engine.has(name):
+        if name in words and not engine.has(name):
             found[name] = _made(engine, other) if (IMAGES / f"{other}.Dockerfile").exists() else other
     return found
-
-
-# Bases that a patch may name, and a sibling of the same kind for an engine that does not hold them.
-_SIBLINGS = {
-    f"gcr.io/distroless/{kind}-debian13{tag}": f"gcr.io/distroless/{kind}-debian12{tag}"
-    for kind in ("static", "nodejs22")
-    for tag in ("", ":nonroot")
-}
 
 
 def _made(engine: Engine, name: str) -> str:
