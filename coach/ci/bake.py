@@ -509,6 +509,7 @@ def called(
                             replace(ref, line=lines.get("cache-from", ref.line)) for ref in one.cache_from
                         ),
                         cache_to=tuple(replace(ref, line=lines.get("cache-to", ref.line)) for ref in one.cache_to),
+                        no_cache_line=lines.get("no-cache", one.no_cache_line) if one.no_cache else 0,
                         platforms_line=lines.get("platform", lines.get("platforms", one.platforms_line)),
                         defined_in=target.path,
                         defined_line=target.line,

@@ -412,6 +412,11 @@ def cache_ref(text: str, line: int) -> CacheRef | None:
     return CacheRef(kind or ("registry" if "ref" in attrs else "local"), attrs, line)
 
 
+def anew(stages: Value, line: int) -> Unresolved:
+    """What is to be said of stages that are built without the cache although the others are not."""
+    return Unresolved("no_cache", f"the stages {mask(stages.shown)} are built anew each time, maybe on purpose", line)
+
+
 def build_arg(text: Value, line: int) -> BuildArg | None:
     """``NAME=value`` or ``NAME``."""
     shown = text.text if text.text is not None else text.shown
@@ -643,6 +648,7 @@ def site(
         notes += [Unresolved(what, why, line(loose)) for what in open_kinds]
     keeps, keeps_line = place.keeps_cache, place.keeps_cache_line
     no_cache = call.on("no-cache")
+    notes += [anew(flag.value.value, line(flag)) for flag in call.all("no-cache-filter") if flag.value and not no_cache]
     if kaniko:
         cache = call.last("cache")
         if cache is not None and (cache.value is None or cache.value.value.text != "false"):

@@ -12,7 +12,17 @@ import posixpath
 import re
 from dataclasses import replace
 
-from coach.ci import bake, build_sites, commands, compose, compose_change, github_native, github_signing, yamledit
+from coach.ci import (
+    bake,
+    build_sites,
+    commands,
+    compose,
+    compose_change,
+    github_env,
+    github_native,
+    github_signing,
+    yamledit,
+)
 from coach.ci.commands import Call, Text
 from coach.ci.docker_cli import cache_ref, split_csv
 from coach.ci.github_repeat import logs_in
@@ -492,10 +502,13 @@ def _service_name(tree: Tree, build: BuildSite) -> str:
 
 
 def _secret_args(tree: Tree, build: BuildSite, want: SecretArgs) -> Remedy:
-    if build.defined_in:
-        return compose_change.secret_args(tree, build, want)
     spot = find(tree, build)
-    if spot.action.endswith("/build-push-action"):
+    edits = github_env.secret_sets(tree, build, spot, want) if spot.action.endswith("/bake-action") else []
+    if edits:
+        pass
+    elif build.defined_in:
+        return compose_change.secret_args(tree, build, want)
+    elif spot.action.endswith("/build-push-action"):
         edits = _secret_inputs(spot, want)
     elif spot.step.get("run") is not None:
         edits = _secret_options(tree, build, want, spot)
@@ -573,14 +586,14 @@ def _secret_options(tree: Tree, build: BuildSite, want: SecretArgs, spot: Spot) 
         name, eq, value = flag.value.value.shown.partition("=")
         if name not in want.names:
             continue
-        value = value.strip("\"'")
+        written = source.text[filled.origin(flag.start) : filled.origin(flag.end)]
+        value = written.partition(f"{name}=")[2].strip("\"'")
         variable = re.fullmatch(r"\$\{?(\w+)\}?", value)
-        expression = re.fullmatch(r"\$\{\{(.*)\}\}", value, re.S)
         if not eq:
             env = name
         elif variable is not None:
             env = variable[1]
-        elif expression is not None:
+        elif github_env.expression(value):
             env, needed[name] = name, value
         else:
             raise CannotEditError(f"the value of {name} is put together in the command")
@@ -590,17 +603,7 @@ def _secret_options(tree: Tree, build: BuildSite, want: SecretArgs, spot: Spot) 
     if not edits:
         raise CannotEditError("the arguments are not written in the command")
     if needed:
-        env_node = spot.step.get("env")
-        entries = list(needed.items())
-        if env_node is not None:
-            edits.append(yamledit.add_keys(env_node, entries))
-        else:
-            lines = ["", *(f"  {name}: {value}" for name, value in entries)]
-            first = next(key for key, node in spot.step.entries().items() if node.key_line == spot.step.line)
-            after = first if first != "run" else None
-            if after is None:
-                raise CannotEditError("the step has nothing in front of its script to hold the variable")
-            edits.append(yamledit.add_keys(spot.step, [("env", lines)], after))
+        edits += github_env.put(spot, needed)
     return edits
 
 

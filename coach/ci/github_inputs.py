@@ -148,6 +148,9 @@ def action_site(
     condition = no_cache_value.condition if no_cache_value is not None and no_cache else ""
     if no_cache is None:
         notes.append(Unresolved("no_cache", "no-cache is known only when the workflow runs", no_cache_line))
+    filters = inputs.value("no-cache-filters")
+    if filters is not None and filters.shown and not no_cache:
+        notes.append(docker_cli.anew(filters, inputs.line("no-cache-filters")))
     push, push_line = inputs.flag("push")
     for value, line in inputs.lines("outputs"):
         if docker_cli.output_pushes(value.shown):

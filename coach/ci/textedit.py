@@ -24,6 +24,9 @@ _LISTED = re.compile(
 _INLINE = re.compile(
     rb",\s*[\"']?no[-_]?cache[\"']?\s*[:=]\s*true(?=\s*[,}])|(?<=\{)\s*[\"']?no[-_]?cache[\"']?\s*[:=]\s*true\s*,", re.I
 )
+# bake-action's `set`: on the line of its key, or one line of its block
+_SET = re.compile(rb"^\s*(?P<key>set:\s*)?[\"']?[\w*.-]+\.no-cache=true[\"']?\s*(?:\s#.*)?\r?\n?$")
+_OPENS = re.compile(rb"^\s*(?:with:|set:\s*[|>][+-]?)\s*(?:\s#.*)?\r?\n?$")
 _OFF = re.compile(rb"(?P<head>DOCKER_BUILDKIT[\"']?\s*[:=]\s*[\"']?)(?P<value>0|false)(?=[\"'\s\\;&|}),]|$)", re.I)
 _VERSION_ONE = re.compile(rb"\bdocker-compose(?=[ \t])(?![ \t]*\.ya?ml)")
 _PLAIN_BUILD = re.compile(rb"\bdocker[ \t]+(?:image[ \t]+|builder[ \t]+)?build\b")
@@ -75,7 +78,10 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
     lines, starts = read
     line, start = lines[number - 1], starts[number - 1]
     key = _KEY.match(line)
-    if key is not None:
+    if key is not None or (path.endswith((".yml", ".yaml")) and _SET.match(line)):
+        first = _emptied(lines, number)
+        if first < number or key is None:
+            return Edit(path, Span(starts[first - 1], start + len(line)), b"")
         return _without_key(path, b"".join(lines), Span(start, start + len(line)), key)
     if _ITEM.match(line):
         return Edit(path, Span(start, start + len(line)), b"")
@@ -87,6 +93,17 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
         return None
     flag = Span(start + match.end("lead"), start + match.end())
     return Edit(path, cut(b"".join(lines), flag), b"")
+
+
+def _emptied(lines: list[bytes], number: int) -> int:
+    """The first line that has to go with line ``number``: a ``with:`` or ``set:`` that nothing else is left of."""
+    first = number
+    while first > 1 and _OPENS.match(lines[first - 2]) and _blank(lines[first - 2]) < _blank(lines[first - 1]):
+        below = next((line for line in lines[number:] if line.strip()), b"")
+        if below and _blank(below) >= _blank(lines[first - 1]):
+            break
+        first -= 1
+    return first
 
 
 def _blank(text: bytes) -> int:

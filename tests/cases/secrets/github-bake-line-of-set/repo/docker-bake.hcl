@@ -1,0 +1,8 @@
+group "default" {
+  targets = ["web"]
+}
+
+target "web" {
+  context = "."
+  tags    = ["ferry:latest"]
+}
