@@ -21,6 +21,7 @@ from coach.mount_owner import given, who
 from coach.shell import Command, parse, parse_argv
 from coach.site import Run, Site
 from coach.steps import Action, CacheDir, Fight, PackageStep, program
+from coach.system_packages import ride
 
 _PLAIN = frozenset(
     (
@@ -110,6 +111,7 @@ def plan(site: Site, chosen: Collection[int]) -> Plan:
     _later_readers(site, made, seen)
     for planned in made.runs.values():
         _fights_of(site, made, planned)
+    _system_packages(site, made, seen)
     if not made.blockers:
         made.edits = _edits(site, made)
     _mention_system_packages(made, seen)
@@ -596,6 +598,19 @@ def _indent(content: bytes, instruction: Instruction) -> bytes:
             if stripped and not stripped.startswith(b"#"):
                 return line[: len(line) - len(line.lstrip(b" \t"))] or b"    "
     return b"    "
+
+
+def _system_packages(site: Site, made: Plan, seen: dict[int, Seen]) -> None:
+    """Where others get their mounts, those that system packages have already are made to work."""
+    for one in seen.values() if made.runs else ():
+        found = ride(site, one)
+        if found.cuts or found.inserts:
+            planned = _planned(made, one)
+            planned.cuts |= {(fight.start, fight.end): fight for fight in found.cuts}
+            for at, text in found.inserts.items():
+                planned.inserts[at] = planned.inserts.get(at, "") + text
+        made.reasons += found.reasons
+        made.notes += found.notes
 
 
 def _mention_system_packages(made: Plan, seen: dict[int, Seen]) -> None:

@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"hoist", "parents", "steps", "ci", "layers", "buildlog", "rawlog"},
     {"site"},
     {"targets", "order", "platforms", "leaks", "shipped", "cache_needs", "mount_owner", "replay", "verify", "misses"},
-    {"junk", "reorder", "movable", "mountable", "linkage", "cache_edits"},
+    {"junk", "reorder", "movable", "mountable", "linkage", "system_packages", "cache_edits"},
     {"split"},
     {"lessons"},
     {"session", "gates"},
