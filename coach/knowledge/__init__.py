@@ -46,7 +46,8 @@ development dependencies, whatever ``dev`` says). With ``goals = true`` at the t
 words may stand anywhere and the first rule that fits counts; ``otherwise`` is the action of any other goal.
 
 ``[[cache]]``: ``paths``, in order of precedence: the first whose ``$VARIABLES`` are all set wins, the last needs none;
-``~`` is the home directory. ``root`` replaces the last one for root. ``flags`` are options that name the directory.
+``~`` is the home directory. ``root`` replaces the last one for root. ``flags`` are options that name the directory, or
+one in which it is called ``below``.
 ``role``: ``download`` (only read while installing), ``shared`` (later commands of the tool read it again), ``compile``
 (compiled objects; never required), ``objects`` (the like, and worth a mount where nothing is downloaded), ``live`` (the
 program itself reads it when it runs, so it is never mounted).
@@ -103,6 +104,7 @@ class CacheRule(NamedTuple):
     paths: tuple[str, ...]
     root: str
     flags: tuple[str, ...]
+    below: str
     role: str
     mount: tuple[str, ...]
     covers: tuple[str, ...]
@@ -413,6 +415,7 @@ def _cache(table: Table) -> CacheRule:
         paths,
         table.text("root", ""),
         table.words("flags"),
+        table.text("below", ""),
         table.one_of("role", ROLES),
         table.words("mount"),
         table.words("covers"),
