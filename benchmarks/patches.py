@@ -154,7 +154,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 row = measure(engine, project, Path(scratch))
         except (BuildError, AssertionError) as error:
-            row = Row(project.what, failed=(str(error).splitlines() or ["?"])[0][:200])
+            said = str(error).split("\n")
+            row = Row(project.what, failed=f"{said[0][:100]}: {said[-1][:100]}")
         except subprocess.TimeoutExpired as error:
             row = Row(project.what, failed=f"a build took more than {error.timeout:.0f} s")
         finally:

@@ -94,8 +94,10 @@ class Project:
 
 
 def _append(path: Path, comment: str = "") -> None:
-    mark = comment or _COMMENT.get(path.suffix)
-    path.write_bytes(path.read_bytes() + (f"\n{mark} {uuid.uuid4()}\n" if mark else "\n").encode())
+    content = path.read_bytes()
+    # JSON knows no comments, whatever the file is called
+    mark = "" if content.startswith(b"{") else comment or _COMMENT.get(path.suffix, "")
+    path.write_bytes(content + (f"\n{mark} {uuid.uuid4()}\n" if mark else "\n").encode())
 
 
 def load(folder: Path) -> Project:
