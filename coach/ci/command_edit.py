@@ -359,10 +359,7 @@ def secrets(
     A variable that only the script knows is handed to the command in front of it, and so is the switch of BuildKit
     where the engine decides. Raises ``CannotEditError``.
     """
-    if command.invocation.tool not in ("docker", "buildx", "podman", "buildah", "nerdctl", "depot"):
-        raise CannotEditError(f"{command.invocation.tool} takes no secrets on its command line")
-    if command.under("sudo"):
-        raise CannotEditError("sudo keeps the variable from the build, which the shell put into the argument so far")
+    hands_over(command)
     edits: list[Edit] = []
     settings: dict[str, None] = {}
     for flag in command.invocation.all("build-arg"):
@@ -380,6 +377,14 @@ def secrets(
         raise CannotEditError("the arguments are not written in the command")
     switch = ["DOCKER_BUILDKIT=1"] if command.invocation.tool == "docker" and not build.buildkit else []
     return [*command.assign([*switch, *settings]), *edits]
+
+
+def hands_over(command: Command) -> None:
+    """Raise ``CannotEditError`` unless the command can take a secret out of its environment."""
+    if command.invocation.tool not in ("docker", "buildx", "podman", "buildah", "nerdctl", "depot"):
+        raise CannotEditError(f"{command.invocation.tool} takes no secrets on its command line")
+    if command.under("sudo"):
+        raise CannotEditError("sudo keeps the variable from the build, which the shell put into the argument so far")
 
 
 def listed_secrets(command: Words, names: Mapping[str, str], exported: Callable[[str], bool]) -> list[Edit]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from coach.ci import (
     bake,
     build_sites,
+    command_edit,
     commands,
     compose,
     compose_change,
@@ -23,6 +24,7 @@ from coach.ci import (
     github_signing,
     yamledit,
 )
+from coach.ci.command_edit import Command
 from coach.ci.commands import Call, Text
 from coach.ci.docker_cli import cache_ref, split_csv
 from coach.ci.github_repeat import logs_in
@@ -529,9 +531,10 @@ def _secret_inputs(spot: Spot, want: SecretArgs) -> list[Edit]:
     moved: list[str] = []
     kept = 0
     for line, text in written:
-        name, _, value = text.strip().partition("=")
+        name, equals, value = text.strip().partition("=")
         if name in want.names:
-            moved.append(f"{want.names[name]}={value}")
+            # a name alone is filled in by the client, out of the step's variables
+            moved.append(f"{want.names[name]}={value if equals else f'${{{{ env.{name} }}}}'}")
             edits.append(yamledit.delete_lines(spot.doc, line, line))
         else:
             kept += 1
@@ -553,11 +556,24 @@ def _secret_inputs(spot: Spot, want: SecretArgs) -> list[Edit]:
             if args.end_line not in {line for line, _ in written if _is_moved(spot.doc, line, want)}
             else _fold(spot.doc, edits, args.end_line, lines)
         )
+    if given.style not in ("|", ">") and given.text:
+        return [*([whole] if whole is not None else edits), _as_block(inputs, given, moved)]
     block_written = yamledit.block_lines(given)
     text = spot.doc.line_text(block_written[-1][0])
     indent = " " * (len(text) - len(text.lstrip()))
     added = yamledit.insert_after(spot.doc, block_written[-1][0], [indent + item for item in moved])
     return [*([whole] if whole is not None else edits), added]
+
+
+def _as_block(inputs: Node, given: Node, more: list[str]) -> Edit:
+    """A value on the line of its key as a block with further lines."""
+    doc, span = given.doc, given.span
+    rest = doc.content[span.end : doc.line_span(given.end_line, given.end_line).end]
+    if given.style or inputs.flow or given.line != given.end_line or rest.strip():
+        raise CannotEditError("its secrets are written in a way that is not edited")
+    indent = yamledit.key_indent(inputs) + "  "
+    lines = ["|", *(indent + line for line in (given.text or "", *more))]
+    return Edit(doc.path, span, doc.eol.join(line.encode() for line in lines))
 
 
 def _is_moved(doc: Doc, line: int, want: SecretArgs) -> bool:
@@ -573,38 +589,29 @@ def _fold(doc: Doc, edits: list[Edit], last: int, lines: list[str]) -> list[Edit
 
 
 def _secret_options(tree: Tree, build: BuildSite, want: SecretArgs, spot: Spot) -> list[Edit]:
+    """The command of a script; an expression, which GitHub writes into its text, becomes a variable of the step."""
     run = spot.step.get("run")
     assert run is not None
     source = run.source()
+    filled = Scope().shell(source.text)
     call = command_at(tree, build, source)
+    command = Command(build.path, spot.doc.content, call, filled.text, filled.origin, source.byte)
+    command_edit.hands_over(command)
+    # the engine of GitHub's machines builds with BuildKit unless it is told not to
+    build = replace(build, buildkit=build.buildkit is not False)
     edits: list[Edit] = []
     needed: dict[str, str] = {}
-    filled = Scope().shell(source.text)
-    for flag in call.invocation.all("build-arg"):
-        if flag.value is None:
-            continue
-        name, eq, value = flag.value.value.shown.partition("=")
-        if name not in want.names:
-            continue
-        written = source.text[filled.origin(flag.start) : filled.origin(flag.end)]
-        value = written.partition(f"{name}=")[2].strip("\"'")
-        variable = re.fullmatch(r"\$\{?(\w+)\}?", value)
-        if not eq:
-            env = name
-        elif variable is not None:
-            env = variable[1]
-        elif github_env.expression(value):
-            env, needed[name] = name, value
-        else:
-            raise CannotEditError(f"the value of {name} is put together in the command")
-        start = byte_at(source, filled.origin(flag.start))
-        end = _byte_behind(source, filled.origin(flag.end) - 1)
-        edits.append(Edit(build.path, Span(start, end), f"--secret id={want.names[name]},env={env}".encode()))
-    if not edits:
-        raise CannotEditError("the arguments are not written in the command")
-    if needed:
-        edits += github_env.put(spot, needed)
-    return edits
+    plain = dict(want.names)
+    for flag in command.invocation.all("build-arg"):
+        name, _, value = command.value(flag).strip("\"'").partition("=")
+        if name in plain and github_env.expression(value := value.strip("\"'")):
+            needed[name] = value
+            edits.append(command.replace(flag, "--secret", f"id={plain.pop(name)},env={name}"))
+    if plain:
+        edits += command_edit.secrets(command, build, plain)
+    elif command.invocation.tool == "docker" and not build.buildkit:
+        edits += command.assign(["DOCKER_BUILDKIT=1"])
+    return [*edits, *(github_env.put(spot, needed) if needed else ())]
 
 
 # -- guidance ------------------------------------------------------------------------------------------------------

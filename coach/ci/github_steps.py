@@ -250,6 +250,16 @@ class Steps:
         tool, keeps = _BUILD_ACTIONS[use.name]
         place = self.box.place(use.path, use.line, use.end, "")
         site = action_site(place, tool, use.inputs, default_git=use.name == "docker/build-push-action")
+        # a name alone is filled in by the client, out of the step's variables
+        alone = {value.shown.strip() for value, _ in use.inputs.lines("build-args")} & self.scope.env.keys()
+        given = {name: self.scope.env[name] for name in alone}
+        args = (
+            replace(arg, secret=given[arg.name].secret, per_commit=given[arg.name].per_commit)
+            if arg.name in given
+            else arg
+            for arg in site.build_args
+        )
+        site = replace(site, build_args=tuple(args))
         if keeps:
             site = replace(site, keeps_cache=keeps, keeps_cache_line=use.line)
         builder = use.inputs.value("builder")
