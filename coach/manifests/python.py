@@ -596,7 +596,9 @@ def _pixi(gather: Gather, directory: str) -> Closure | None:
         for entry in table(part, "dependencies").values():
             relative = table(entry).get("path")
             if isinstance(relative, str):
-                gather.reads(f"pixi builds the package in {shown(relative)}", path, gather.line(path, relative))
+                line = gather.line(path, f'path = "{relative}"') or gather.line(path, relative)
+                gather.need(start, relative, path, line)
+                gather.reads(f"pixi builds the package in {shown(relative)}", path, line)
     if flag(gather.words, "-m", "--manifest-path", "-w", "--workspace"):
         gather.doubt("the command names its workspace itself")
     return _finish(gather, lock)
