@@ -399,3 +399,28 @@ def test_two_builds_of_an_azure_job_share_one_builder() -> None:
     assert after.index("docker buildx create") < after.index("docker buildx build")
     assert "ref=x/a:buildcache-a,mode=max" in after
     assert "ref=x/b:buildcache-b,mode=max" in after
+
+
+@pytest.mark.parametrize(
+    ("inputs", "left"),
+    [
+        ("        with:\n          no-cache: true\n", ""),
+        ("        with:\n          # since the move\n          no-cache: true\n", ""),
+        ("        with:\n          no-cache: true\n          push: false\n", "        with:\n          push: false\n"),
+        ("        with:\n          set: |\n            *.no-cache=true\n", ""),
+        (
+            "        with:\n          source: .\n          set: |\n            *.no-cache=true\n            *.pull=true\n",
+            "        with:\n          source: .\n          set: |\n            *.pull=true\n",
+        ),
+    ],
+)
+def test_no_cache_leaves_no_empty_inputs(inputs: str, left: str) -> None:
+    action = "docker/bake-action@v6" if "set:" in inputs else "docker/build-push-action@v6"
+    before = f"on: push\njobs:\n  image:\n    runs-on: ubuntu-24.04\n    steps:\n      - uses: {action}\n{inputs}"
+    before += "      - run: docker image ls\n"
+    files = {WORKFLOW: before, "Dockerfile": "FROM scratch\n", "docker-bake.hcl": 'target "default" {}\n'}
+
+    _, after, builds = changed(files, DropNoCache())
+
+    assert after[WORKFLOW] == before.replace(inputs, left)
+    assert not any(build.no_cache for build in builds)

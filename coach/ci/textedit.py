@@ -26,7 +26,7 @@ _INLINE = re.compile(
 )
 # bake-action's `set`: on the line of its key, or one line of its block
 _SET = re.compile(rb"^\s*(?P<key>set:\s*)?[\"']?[\w*.-]+\.no-cache=true[\"']?\s*(?:\s#.*)?\r?\n?$")
-_OPENS = re.compile(rb"^\s*(?:with:|set:\s*[|>][+-]?)\s*(?:\s#.*)?\r?\n?$")
+_OPENS = re.compile(rb"^(?P<lead>\s*(?:- +)?)(?:with:|set:\s*[|>][+-]?)\s*(?:\s#.*)?\r?\n?$")
 _OFF = re.compile(rb"(?P<head>DOCKER_BUILDKIT[\"']?\s*[:=]\s*[\"']?)(?P<value>0|false)(?=[\"'\s\\;&|}),]|$)", re.I)
 _VERSION_ONE = re.compile(rb"\bdocker-compose(?=[ \t])(?![ \t]*\.ya?ml)")
 _PLAIN_BUILD = re.compile(rb"\bdocker[ \t]+(?:image[ \t]+|builder[ \t]+)?build\b")
@@ -44,6 +44,14 @@ def drop_no_cache(tree: Tree, build: BuildSite) -> Remedy:
         found = _no_cache(tree, *inherited) if inherited is not None else None
     where = f"`{build.path}` line {build.no_cache_line or build.line}"
     if found is None:
+        source = _filled_from(tree, build.path, build.no_cache_line)
+        if source:
+            given = f" in `{build.called_from}`" if build.called_from and source.startswith("inputs.") else ""
+            return Remedy(
+                Safety.SHOW,
+                reasons=(f"{where} takes it from `{source}`, which is set{given or ' elsewhere'}",),
+                guidance=f"Let `{source}` be false where it is set{given}.",
+            )
         return Remedy(
             Safety.SHOW,
             reasons=(f"how {where} switches the cache off is not written as a flag or key that can be taken out",),
@@ -57,6 +65,14 @@ def drop_no_cache(tree: Tree, build: BuildSite) -> Remedy:
         reason = f"{build.no_cache_why}: a deliberate rebuild of base images and packages should stay as it is"
         return Remedy(Safety.REVIEW, (found,), (reason,), guidance)
     return Remedy(Safety.SAFE, (found,), (), guidance)
+
+
+def _filled_from(tree: Tree, path: str, number: int) -> str:
+    """The one name in an expression of GitHub's that line ``number`` takes its value from, "" for none."""
+    read = _lines(tree, path)
+    line = read[0][number - 1] if read is not None and 0 < number <= len(read[0]) else b""
+    match = re.search(rb"no[-_]cache[\"']?\s*:\s*[\"']?\$\{\{\s*([\w.-]+)\s*\}\}", line)
+    return match[1].decode("ascii", "replace") if match is not None else ""
 
 
 def _lines(tree: Tree, path: str) -> tuple[list[bytes], list[int]] | None:
@@ -80,6 +96,8 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
     key = _KEY.match(line)
     if key is not None or (path.endswith((".yml", ".yaml")) and _SET.match(line)):
         first = _emptied(lines, number)
+        if first is None:
+            return None
         if first < number or key is None:
             return Edit(path, Span(starts[first - 1], start + len(line)), b"")
         return _without_key(path, b"".join(lines), Span(start, start + len(line)), key)
@@ -95,15 +113,25 @@ def _no_cache(tree: Tree, path: str, number: int) -> Edit | None:
     return Edit(path, cut(b"".join(lines), flag), b"")
 
 
-def _emptied(lines: list[bytes], number: int) -> int:
-    """The first line that has to go with line ``number``: a ``with:`` or ``set:`` that nothing else is left of."""
+def _emptied(lines: list[bytes], number: int) -> int | None:
+    """The first line that has to go with line ``number``: a ``with:`` or ``set:`` that nothing else is left of.
+
+    ``None`` where that one starts an item of a list, and so cannot go.
+    """
     first = number
-    while first > 1 and _OPENS.match(lines[first - 2]) and _blank(lines[first - 2]) < _blank(lines[first - 1]):
-        below = next((line for line in lines[number:] if line.strip()), b"")
+    while True:
+        above = first - 1
+        while above > 0 and (not lines[above - 1].strip() or lines[above - 1].lstrip().startswith(b"#")):
+            above -= 1
+        opens = _OPENS.match(lines[above - 1]) if above > 0 else None
+        if opens is None or opens.end("lead") >= _blank(lines[first - 1]):
+            return first
+        below = next((line for line in lines[number:] if line.strip() and not line.lstrip().startswith(b"#")), b"")
         if below and _blank(below) >= _blank(lines[first - 1]):
-            break
-        first -= 1
-    return first
+            return first
+        if opens["lead"].strip():
+            return None
+        first = above
 
 
 def _blank(text: bytes) -> int:

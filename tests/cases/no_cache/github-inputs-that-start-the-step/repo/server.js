@@ -1,0 +1,1 @@
+require('@acme/timetable').serve(8080)
