@@ -409,8 +409,8 @@ def test_two_builds_of_an_azure_job_share_one_builder() -> None:
         ("        with:\n          no-cache: true\n          push: false\n", "        with:\n          push: false\n"),
         ("        with:\n          set: |\n            *.no-cache=true\n", ""),
         (
-            "        with:\n          source: .\n          set: |\n            *.no-cache=true\n            *.pull=true\n",
-            "        with:\n          source: .\n          set: |\n            *.pull=true\n",
+            "        with:\n          set: |\n            *.no-cache=true\n            *.pull=true\n",
+            "        with:\n          set: |\n            *.pull=true\n",
         ),
     ],
 )
