@@ -172,10 +172,13 @@ class Site:
         """HOME of the user in force; ``None`` when it cannot be told."""
         if "HOME" in state.env:
             return state.env["HOME"]
+        image = self.graph.root_image(stage) or ""
+        if state.user is None and images.lookup(image) is not None:
+            return None  # a USER that nobody can tell; whom an image of unknown make runs as is taken for root
         user = (state.user or "root").split(":")[0]
         if user in ("root", "0", ""):
             return "/root"
-        accounts = images.users(self.graph.root_image(stage) or "")
+        accounts = images.users(image)
         # a number is looked up in /etc/passwd like a name
         return next((home for name, (uid, home) in accounts.items() if user in (name, str(uid))), None)
 

@@ -220,3 +220,10 @@ def test_a_mount_of_another_user_is_no_cache(options: str, user: str, choice: st
 
 def test_a_mount_changes_hands_where_it_stands() -> None:
     assert patched(of_node(",uid=1001,sharing=locked")) == of_node(",uid=1000,sharing=locked,gid=1000")
+
+
+def test_a_user_nobody_can_tell_is_not_taken_for_root() -> None:
+    made = "FROM python:3.12\nARG WHO\nUSER $WHO\nCOPY requirements.txt ./\nRUN pip install -r requirements.txt\n"
+
+    assert remedy(made).safety is Safety.SHOW
+    assert remedy(made.replace("USER $WHO\n", "")).edits
